@@ -1,0 +1,1 @@
+"""The tools: the dev stack, the operator's `wallet` command, load and house rules."""

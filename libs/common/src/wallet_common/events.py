@@ -1,0 +1,246 @@
+"""
+This module is where the events' contract lives: the envelope, the payloads, reading and writing.
+
+An event is written as an `Envelope` around an already encoded payload and read as one of the
+tagged union `Event`, so that adding a type breaks the build until every consumer handles it.
+"""
+
+from datetime import datetime
+from enum import StrEnum
+from typing import Annotated, Any, Final
+
+import msgspec
+
+from wallet_common.errors import InvalidAmount, Poison
+from wallet_common.money import is_currency, parse_amount
+
+SCHEMA_VERSION: Final = 1
+
+
+class EventType(StrEnum):
+    """The routing key and the `type` of each event."""
+
+    WALLET_CREATED = "WalletCreated"
+    FUNDS_DEPOSITED = "FundsDeposited"
+    FUNDS_WITHDRAWN = "FundsWithdrawn"
+    TRANSFER_INITIATED = "TransferInitiated"
+    TRANSFER_DEBITED = "TransferDebited"
+    TRANSFER_CREDITED = "TransferCredited"
+    TRANSFER_COMPLETED = "TransferCompleted"
+    TRANSFER_COMPENSATED = "TransferCompensated"
+    TRANSFER_FAILED = "TransferFailed"
+    WALLET_FLAGGED = "WalletFlagged"
+
+
+class Opening(msgspec.Struct, frozen=True, rename="camel"):
+    """The payload of a new wallet."""
+
+    currency: str
+    owner_id: str | None
+    new_balance: str
+
+
+class Movement(msgspec.Struct, frozen=True, rename="camel"):
+    """The payload of a deposit or withdrawal; amounts are decimal strings of `currency`."""
+
+    amount: str
+    currency: str
+    new_balance: str
+    request_id: str
+    operation_id: str
+
+
+class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The payload of a transfer's step; `new_balance` is there when this wallet's money moved."""
+
+    amount: str
+    currency: str
+    from_wallet_id: str
+    to_wallet_id: str
+    request_id: str
+    operation_id: str | None = None
+    new_balance: str | None = None
+    reason: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """
+    The payload of a fraud flag: what was compared with what, and the events that show it.
+
+    A count is a JSON number, an amount a decimal string of `currency`.
+    """
+
+    rule_id: str
+    rule_version: int
+    threshold: int | str
+    observed: int | str
+    evidence: tuple[str, ...]
+    currency: str
+    flagged_at: datetime
+    window_seconds: int | None = None
+
+
+Payload = Opening | Movement | Step | Verdict
+
+
+class Fact(msgspec.Struct, frozen=True):
+    """What a decision made true of one wallet; the shell gives it an id, a version and a time."""
+
+    type: EventType
+    payload: Opening | Movement | Step
+
+
+class Envelope(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """An event as it goes over the wire: times are UTC, `payload` is encoded JSON."""
+
+    id: str
+    type: str
+    schema_version: int = SCHEMA_VERSION
+    occurred_at: datetime
+    wallet_id: str
+    wallet_version: int | None
+    transfer_id: str | None
+    audit_id: str | None
+    trace_id: str | None
+    payload: msgspec.Raw
+
+
+# Text that the database can store and a log line can show.
+_EventId = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,128}$")]
+_WalletId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
+
+
+class _Read(msgspec.Struct, frozen=True, rename="camel", kw_only=True, tag_field="type"):
+    """What a consumer needs of an envelope; fields it does not know are let through."""
+
+    id: _EventId
+    wallet_id: _WalletId
+    occurred_at: datetime
+    schema_version: int = SCHEMA_VERSION
+    wallet_version: int | None = None
+    transfer_id: str | None = None
+    audit_id: str | None = None
+    trace_id: str | None = None
+
+
+class WalletCreated(_Read, frozen=True, kw_only=True, tag=EventType.WALLET_CREATED.value):
+    """A wallet exists."""
+
+    payload: Opening
+
+
+class FundsDeposited(_Read, frozen=True, kw_only=True, tag=EventType.FUNDS_DEPOSITED.value):
+    """Money came in from outside."""
+
+    payload: Movement
+
+
+class FundsWithdrawn(_Read, frozen=True, kw_only=True, tag=EventType.FUNDS_WITHDRAWN.value):
+    """Money left to the outside."""
+
+    payload: Movement
+
+
+class TransferInitiated(_Read, frozen=True, kw_only=True, tag=EventType.TRANSFER_INITIATED.value):
+    """The sender asked for a transfer that can be paid."""
+
+    payload: Step
+
+
+class TransferDebited(_Read, frozen=True, kw_only=True, tag=EventType.TRANSFER_DEBITED.value):
+    """The sender's money is on its way."""
+
+    payload: Step
+
+
+class TransferCredited(_Read, frozen=True, kw_only=True, tag=EventType.TRANSFER_CREDITED.value):
+    """The recipient has the money."""
+
+    payload: Step
+
+
+class TransferCompleted(_Read, frozen=True, kw_only=True, tag=EventType.TRANSFER_COMPLETED.value):
+    """The sender's side knows that the recipient has it."""
+
+    payload: Step
+
+
+class TransferCompensated(
+    _Read, frozen=True, kw_only=True, tag=EventType.TRANSFER_COMPENSATED.value
+):
+    """The sender has the money back."""
+
+    payload: Step
+
+
+class TransferFailed(_Read, frozen=True, kw_only=True, tag=EventType.TRANSFER_FAILED.value):
+    """The transfer ended without effect."""
+
+    payload: Step
+
+
+class WalletFlagged(_Read, frozen=True, kw_only=True, tag=EventType.WALLET_FLAGGED.value):
+    """A fraud rule matched: the worker's verdict, no step of the wallet (no wallet version)."""
+
+    payload: Verdict
+
+
+Event = (
+    WalletCreated
+    | FundsDeposited
+    | FundsWithdrawn
+    | TransferInitiated
+    | TransferDebited
+    | TransferCredited
+    | TransferCompleted
+    | TransferCompensated
+    | TransferFailed
+    | WalletFlagged
+)
+
+_DECODER: Final = msgspec.json.Decoder(Event)
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+def encode(message: Envelope | Payload) -> bytes:
+    """Write an envelope or a payload as JSON."""
+    return _ENCODER.encode(message)
+
+
+def decode(body: bytes) -> Event:
+    """Read an event; raises Poison, saying why, for what no retry will make readable."""
+    try:
+        event: Event = _DECODER.decode(body)
+    except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as unreadable:
+        raise Poison(str(unreadable)) from unreadable
+    if event.schema_version != SCHEMA_VERSION:
+        message = f"schemaVersion {event.schema_version} is not known here"
+        raise Poison(message)
+    if event.occurred_at.tzinfo is None:
+        message = "occurredAt has no time zone"
+        raise Poison(message)
+    if isinstance(event.payload, (Movement, Step)):
+        _check_money(event.payload)
+    return event
+
+
+def amount_minor(payload: Movement | Step) -> int:
+    """Return the payload's amount in minor units of its currency."""
+    return parse_amount(payload.amount).to_minor(payload.currency)
+
+
+def json_schemas() -> dict[str, dict[str, Any]]:
+    """Return the JSON Schema of each event type, by type: what docs/events/ holds."""
+    members = Event.__args__
+    return {str(member.__struct_config__.tag): msgspec.json.schema(member) for member in members}
+
+
+def _check_money(payload: Movement | Step) -> None:
+    try:
+        if not is_currency(payload.currency):
+            message = f"unknown currency {payload.currency!r}"
+            raise Poison(message)
+        amount_minor(payload)
+    except InvalidAmount as wrong:
+        message = f"payload.amount: {wrong}"
+        raise Poison(message) from wrong

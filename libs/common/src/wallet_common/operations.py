@@ -1,0 +1,52 @@
+"""This module is where an idempotency key and its outcome become one remembered operation."""
+
+from datetime import datetime
+
+import msgspec
+
+from wallet_common.commands import Ask, differing_fields, meaning
+from wallet_common.errors import IdempotencyKeyReused
+from wallet_common.wallet import Posted, Rejected
+
+
+class Receipt(msgspec.Struct, frozen=True, omit_defaults=True, tag="posted"):
+    """What a posted operation tells its caller: the wallet as this operation left it."""
+
+    currency: str
+    balance_minor: int
+    version: int
+    created: bool = False
+
+
+Outcome = Receipt | Rejected
+
+
+class Operation(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    The stored pair of idempotency key and outcome, unique by (wallet_id, request_id).
+
+    Every answer to its caller, first or repeated, is rendered from this value alone. `type` is
+    deposit, withdraw or transfer, `meaning` what was asked by wire name.
+    """
+
+    wallet_id: str
+    request_id: str
+    operation_id: str
+    type: str
+    meaning: dict[str, str]
+    outcome: Outcome
+    trace_id: str
+    audit_id: str | None
+    occurred_at: datetime
+
+    def check_same_intent(self, command: Ask) -> None:
+        """Raise IdempotencyKeyReused, naming the fields, if `command` means something else."""
+        differing = differing_fields(self.meaning, meaning(command))
+        if differing:
+            raise IdempotencyKeyReused(differing)
+
+
+def receipt(posted: Posted) -> Receipt:
+    """Return what is remembered of a posting."""
+    wallet = posted.wallet
+    return Receipt(wallet.currency, wallet.balance_minor, wallet.version, posted.created)

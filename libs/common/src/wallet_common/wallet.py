@@ -1,0 +1,124 @@
+"""This module is where the ledger's values live: a wallet, an entry, and what a decision yields."""
+
+from enum import StrEnum
+from typing import Final
+
+import msgspec
+
+from wallet_common.events import Fact
+from wallet_common.transfer import Transfer
+
+
+class WalletStatus(StrEnum):
+    """Whether money may move in and out."""
+
+    ACTIVE = "active"
+    FROZEN = "frozen"
+    CLOSED = "closed"
+
+
+class RejectionReason(StrEnum):
+    """Why a command was declined; the values are the `code` that callers see."""
+
+    INSUFFICIENT_FUNDS = "insufficient_funds"
+    BALANCE_LIMIT_EXCEEDED = "balance_limit_exceeded"
+    SAME_WALLET = "same_wallet"
+    CURRENCY_MISMATCH = "currency_mismatch"
+    WALLET_FROZEN = "wallet_frozen"
+    WALLET_CLOSED = "wallet_closed"
+    RECIPIENT_NOT_FOUND = "recipient_not_found"
+    # Not outcomes of an intent but flaws of the request: the key stays free (see `remembered`).
+    WALLET_NOT_FOUND = "wallet_not_found"
+    WALLET_EXISTS = "wallet_exists"
+    INVALID_AMOUNT = "invalid_amount"
+
+    @property
+    def remembered(self) -> bool:
+        """Whether the rejection is stored next to the key, so that a retry gets it again."""
+        return self not in _FORGOTTEN
+
+
+_FORGOTTEN: Final = {
+    RejectionReason.WALLET_NOT_FOUND,
+    RejectionReason.WALLET_EXISTS,
+    RejectionReason.INVALID_AMOUNT,
+}
+
+
+class EntryType(StrEnum):
+    """What moved the money of a ledger entry."""
+
+    DEPOSIT = "deposit"
+    WITHDRAW = "withdraw"
+    TRANSFER_DEBIT = "transfer_debit"
+    TRANSFER_CREDIT = "transfer_credit"
+    TRANSFER_REFUND = "transfer_refund"
+
+
+# The other leg of each entry. A system account's balance is derived from these legs, never a row.
+COUNTER_ACCOUNTS: Final = {
+    EntryType.DEPOSIT: "@external",
+    EntryType.WITHDRAW: "@external",
+    EntryType.TRANSFER_DEBIT: "@transit",
+    EntryType.TRANSFER_CREDIT: "@transit",
+    EntryType.TRANSFER_REFUND: "@transit",
+}
+
+
+class Wallet(msgspec.Struct, frozen=True):
+    """A wallet as it stands; `version` counts its events. Money in minor units of `currency`."""
+
+    id: str
+    currency: str
+    owner_id: str | None = None
+    balance_minor: int = 0
+    held_minor: int = 0
+    status: WalletStatus = WalletStatus.ACTIVE
+    version: int = 0
+
+    @property
+    def available_minor(self) -> int:
+        """What may leave: held money is owned but bound."""
+        return self.balance_minor - self.held_minor
+
+
+class Entry(msgspec.Struct, frozen=True):
+    """One signed line on one wallet; `version` is that of the event that tells of it."""
+
+    type: EntryType
+    amount_minor: int
+    balance_after_minor: int
+    version: int
+
+
+class Posted(msgspec.Struct, frozen=True):
+    """The command took effect: the wallet afterwards, and all that must be written down."""
+
+    wallet: Wallet
+    facts: tuple[Fact, ...] = ()
+    entry: Entry | None = None
+    transfer: Transfer | None = None
+    created: bool = False
+
+
+class Rejected(msgspec.Struct, frozen=True, omit_defaults=True, tag="rejected"):
+    """The command was declined and nothing changed; amounts in minor units of `currency`."""
+
+    reason: RejectionReason
+    currency: str | None = None
+    required_minor: int | None = None
+    available_minor: int | None = None
+    detail: str | None = None
+
+
+class Surroundings(msgspec.Struct, frozen=True):
+    """
+    What a decision may look at beside the wallet itself.
+
+    `recipient` is an unlocked look at where a transfer goes, `sibling` the wallet that the same
+    owner already has in the same currency, `transfer` the row that a later step continues.
+    """
+
+    recipient: Wallet | None = None
+    sibling: Wallet | None = None
+    transfer: Transfer | None = None

@@ -1,0 +1,116 @@
+"""This module is where connections come from, and where the database's troubles get a name."""
+
+import asyncio
+from collections.abc import Mapping
+from enum import Enum
+from typing import Final
+
+from sqlalchemy.exc import DBAPIError, InterfaceError, TimeoutError as PoolTimeoutError
+from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
+
+# A lane does not wait long for a stranger's lock; the wallet then gets a lane of its own.
+LANE_LOCK_TIMEOUT_MS: Final = 250
+LOCK_TIMEOUT_MS: Final = 3_000
+STATEMENT_TIMEOUT_MS: Final = 8_000
+_IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 15_000
+_CONNECT_TIMEOUT_S: Final = 3
+
+
+class Database:
+    """
+    The engines of one process, made lazily: nothing connects before the first statement.
+
+    `primary` serves single transactions, `lanes` the group commit, `reads` the replica if there
+    is one, else the primary.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        application_name: str,
+        read_url: str | None = None,
+        pool_size: int = 8,
+        lane_count: int = 1,
+    ) -> None:
+        self.primary = _engine(url, application_name, pool_size, LOCK_TIMEOUT_MS)
+        self.lanes = _engine(url, application_name, lane_count, LANE_LOCK_TIMEOUT_MS)
+        self.reads = (
+            _engine(read_url, application_name, pool_size, LOCK_TIMEOUT_MS)
+            if read_url
+            else self.primary
+        )
+
+    async def dispose(self) -> None:
+        """Close every connection."""
+        for engine in {self.primary, self.lanes, self.reads}:
+            await engine.dispose()
+
+
+def asyncpg_url(url: str) -> str:
+    """Return `url` with the driver spelled out, whichever way the operator wrote it."""
+    scheme, separator, rest = url.partition("://")
+    if scheme in {"postgres", "postgresql"}:
+        scheme = "postgresql+asyncpg"
+    return f"{scheme}{separator}{rest}"
+
+
+def _engine(url: str, application_name: str, pool_size: int, lock_timeout_ms: int) -> AsyncEngine:
+    server_settings: Mapping[str, str] = {
+        "application_name": application_name,
+        "statement_timeout": str(STATEMENT_TIMEOUT_MS),
+        "lock_timeout": str(lock_timeout_ms),
+        "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_TIMEOUT_MS),
+        "timezone": "UTC",
+        "jit": "off",
+    }
+    return create_async_engine(
+        asyncpg_url(url),
+        pool_size=pool_size,
+        max_overflow=0,
+        pool_timeout=5,
+        pool_use_lifo=True,
+        # JSON passes through as the text it is: decoding it twice would change its numbers.
+        json_serializer=str,
+        json_deserializer=_as_text,
+        connect_args={
+            "timeout": _CONNECT_TIMEOUT_S,
+            "command_timeout": STATEMENT_TIMEOUT_MS / 1000 + 2,
+            "server_settings": server_settings,
+        },
+    )
+
+
+def _as_text(json: str | bytes) -> str:
+    return json if isinstance(json, str) else json.decode()
+
+
+class Trouble(Enum):
+    """What kind of failure a transaction met, by what helps against it."""
+
+    CONTENTION = "somebody else holds a lock: wait apart from the others"
+    CONNECTION = "the database went away: ask again on a new connection"
+    EXHAUSTION = "the database has no room: give up for now"
+    OTHER = "not the database's state but this very statement"
+
+
+_CONTENTION: Final = {"55P03", "40P01", "40001", "57014", "23505"}
+_CONNECTION: Final = {"57P01", "57P02", "57P03", "53300", "25P03", "25006"}
+
+
+def trouble(error: BaseException) -> Trouble:
+    """Name the trouble behind an exception that a transaction raised."""
+    if isinstance(error, (PoolTimeoutError, OSError, asyncio.TimeoutError, InterfaceError)):
+        return Trouble.CONNECTION
+    if not isinstance(error, DBAPIError):
+        return Trouble.OTHER
+    if error.connection_invalidated:
+        return Trouble.CONNECTION
+    sqlstate = getattr(error.orig, "sqlstate", None)
+    if sqlstate is None or sqlstate in _CONNECTION or sqlstate.startswith("08"):
+        return Trouble.CONNECTION
+    if sqlstate in _CONTENTION:
+        return Trouble.CONTENTION
+    if sqlstate.startswith(("53", "58", "XX")):
+        return Trouble.EXHAUSTION
+    return Trouble.OTHER

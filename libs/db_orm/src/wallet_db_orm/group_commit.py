@@ -1,0 +1,174 @@
+"""
+This module is where concurrent callers share a transaction.
+
+A lane has one queue and one open transaction at a time. When it is free it takes what is queued,
+applies it as one batch and resolves the callers; meanwhile the next batch forms. There is no
+timer: a lone order is a batch of one and waits for nobody. See docs/adr/0004.
+"""
+
+import asyncio
+from collections import deque
+from collections.abc import Sequence
+from time import monotonic
+from typing import Final
+from zlib import crc32
+
+import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from wallet_common.errors import Busy, IdempotencyKeyReused
+from wallet_db_orm.database import Database, Trouble, trouble
+from wallet_db_orm.ledger import apply
+from wallet_db_orm.orders import Applied, Order, Recorded, Settled
+
+BATCH_MAX: Final = 256
+PENDING_MAX: Final = 4_096
+# Longer than this nobody waits: the caller is told to come back (contract: within 6 s).
+PATIENCE_S: Final = 5.0
+_FIRST_PAUSE_S: Final = 0.05
+_PAUSE_MAX_S: Final = 0.5
+
+
+class _Waiting(msgspec.Struct):
+    order: Order
+    answer: asyncio.Future[Applied]
+    deadline_s: float
+
+
+class GroupCommit:
+    """
+    The only way to write. `submit` returns after COMMIT, or raises Busy when nothing is known.
+
+    A wallet that a stranger holds locked leaves its lane and waits in a lane of its own, so that
+    only its own callers wait with it.
+    """
+
+    def __init__(self, database: Database, *, lane_count: int = 1) -> None:
+        self._database = database
+        self._lanes = [_Lane(self, database.lanes) for _ in range(lane_count)]
+        self._apart: dict[str, _Lane] = {}
+        self.pending = 0
+
+    async def submit(self, order: Order) -> Settled:
+        """Carry out `order`; raises IdempotencyKeyReused or Busy. Cancelling does no harm."""
+        if self.pending >= PENDING_MAX:
+            message = "too many requests are waiting"
+            raise Busy(message)
+        answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+        self._lane_of(order.command.wallet_id).put(
+            _Waiting(order, answer, monotonic() + PATIENCE_S)
+        )
+        self.pending += 1
+        try:
+            applied = await answer
+        finally:
+            self.pending -= 1
+        if isinstance(applied, IdempotencyKeyReused):
+            raise applied
+        return applied
+
+    async def close(self) -> None:
+        """Finish what is queued; nothing may be submitted any more."""
+        for lane in [*self._lanes, *self._apart.values()]:
+            await lane.drained()
+
+    def set_apart(self, waiting: _Waiting) -> None:
+        """Let an order wait in its wallet's own lane, outside everybody else's way."""
+        wallet_id = waiting.order.command.wallet_id
+        if wallet_id not in self._apart:
+            own = _Lane(self, self._database.primary, apart_for=wallet_id)
+            self._apart[wallet_id] = own
+        self._apart[wallet_id].put(waiting)
+
+    def rejoin(self, wallet_id: str) -> None:
+        """Forget a wallet's own lane; its next order goes the common way again."""
+        del self._apart[wallet_id]
+
+    def _lane_of(self, wallet_id: str) -> "_Lane":
+        own = self._apart.get(wallet_id)
+        return own or self._lanes[crc32(wallet_id.encode()) % len(self._lanes)]
+
+
+class _Lane:
+    def __init__(
+        self, group: GroupCommit, engine: AsyncEngine, *, apart_for: str | None = None
+    ) -> None:
+        self._group = group
+        self._engine = engine
+        self._apart_for = apart_for
+        self._queue: deque[_Waiting] = deque()
+        self._running: asyncio.Task[None] | None = None
+
+    def put(self, waiting: _Waiting) -> None:
+        self._queue.append(waiting)
+        if self._running is None:
+            self._running = asyncio.create_task(self._run())
+
+    async def drained(self) -> None:
+        while self._running is not None:
+            await asyncio.wait([self._running])
+
+    async def _run(self) -> None:
+        try:
+            while self._queue:
+                taken = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
+                await self._settle([each for each in taken if not each.answer.done()])
+        finally:
+            self._running = None
+            if self._apart_for is not None:
+                self._group.rejoin(self._apart_for)
+
+    async def _settle(self, batch: Sequence[_Waiting]) -> None:
+        """Resolve every caller of the batch, whatever happens."""
+        if not batch:
+            return
+        pause_s = _FIRST_PAUSE_S
+        while True:
+            try:
+                applied = await apply(self._engine, [each.order for each in batch])
+            except Exception as error:  # noqa: BLE001  # handed to the callers, none is swallowed
+                if trouble(error) is not Trouble.CONNECTION:
+                    return await self._part(batch, error)
+                # COMMIT may have gone through unanswered. Asking again tells: every order is
+                # remembered by its key, so what happened is found and what did not happens now.
+                batch = _within_patience(batch, error)
+                if not batch:
+                    return None
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, _PAUSE_MAX_S)
+            else:
+                for each, outcome in zip(batch, applied, strict=True):
+                    if not each.answer.done():
+                        each.answer.set_result(outcome)
+                return None
+
+    async def _part(self, batch: Sequence[_Waiting], error: Exception) -> None:
+        """A batch failed as a whole: see to it that one bad wallet or order harms no other."""
+        kind = trouble(error)
+        if kind is Trouble.CONTENTION and self._apart_for is None:
+            for each in batch:
+                self._group.set_apart(each)
+        elif kind is Trouble.OTHER and len(batch) > 1 and not isinstance(error, Busy):
+            for each in batch:
+                await self._settle([each])
+        else:
+            _fail(batch, error)
+
+
+def _within_patience(batch: Sequence[_Waiting], error: Exception) -> list[_Waiting]:
+    now = monotonic()
+    _fail([each for each in batch if each.deadline_s <= now], error)
+    return [each for each in batch if each.deadline_s > now]
+
+
+def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
+    is_bug = trouble(error) is Trouble.OTHER and not isinstance(error, Busy)
+    for each in batch:
+        if not each.answer.done():
+            each.answer.set_exception(error if is_bug else _busy(error))
+
+
+def _busy(error: Exception) -> Busy:
+    busy = Busy("the wallet or the database is busy")
+    busy.__cause__ = error
+    return busy

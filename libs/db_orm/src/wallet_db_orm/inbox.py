@@ -1,0 +1,69 @@
+"""This module is where an event takes effect exactly once, however often it arrives."""
+
+from collections.abc import Mapping, Sequence
+from typing import Final
+
+import msgspec
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+
+from wallet_common.events import Event, WalletFlagged
+from wallet_common.fraud import FraudRules
+from wallet_db_orm import projections
+from wallet_db_orm.projections import Flagged
+
+
+class Applied(msgspec.Struct, frozen=True):
+    """What a batch did: new flags, and the ids of events whose wallet nobody has heard of."""
+
+    flagged: Sequence[Flagged]
+    strangers: frozenset[str]
+
+
+async def apply(engine: AsyncEngine, events: Sequence[Event], rules: FraudRules) -> Applied:
+    """
+    Apply those of `events` that are new, all in one transaction with the note that they are.
+
+    Order and repetition do not matter: totals are sums, and verdicts are computed on event times
+    from what the ledger recorded. Locks the wallets' statistics in wallet order.
+    """
+    by_id = {(event.wallet_id, event.id): event for event in events}
+    async with engine.begin() as connection:
+        known = await _known(connection, {wallet_id for wallet_id, _ in by_id})
+        strangers = frozenset(each.id for key, each in by_id.items() if key[0] not in known)
+        fresh = await _claim(connection, {k: e for k, e in by_id.items() if k[0] in known})
+        await projections.add(connection, fresh)
+        flagged = await projections.flag(connection, fresh, rules)
+    return Applied(flagged, strangers)
+
+
+async def _known(connection: AsyncConnection, wallet_ids: set[str]) -> set[str]:
+    rows = await connection.execute(_KNOWN, {"wallet_ids": list(wallet_ids)})
+    return set(rows.scalars())
+
+
+async def _claim(
+    connection: AsyncConnection, by_id: Mapping[tuple[str, str], Event]
+) -> Sequence[Event]:
+    """Note the events as processed and return those that were not; verdicts are no news."""
+    steps = sorted(key for key, event in by_id.items() if not isinstance(event, WalletFlagged))
+    if not steps:
+        return []
+    rows = await connection.execute(
+        _CLAIM,
+        {
+            "wallet_ids": [wallet_id for wallet_id, _ in steps],
+            "event_ids": [event_id for _, event_id in steps],
+        },
+    )
+    return [by_id[row.wallet_id, row.event_id] for row in rows]
+
+
+_KNOWN: Final = text("SELECT id FROM wallets WHERE id = ANY(CAST(:wallet_ids AS text[]))")
+
+_CLAIM: Final = text("""
+INSERT INTO processed_events (wallet_id, event_id)
+SELECT * FROM unnest(CAST(:wallet_ids AS text[]), CAST(:event_ids AS text[]))
+ON CONFLICT DO NOTHING
+RETURNING wallet_id, event_id
+""")

@@ -1,0 +1,41 @@
+"""This module is where a command meets its origin, and where the shapes of the answers are."""
+
+from collections.abc import Callable
+
+import msgspec
+
+from wallet_common import commands as ask
+from wallet_common.errors import IdempotencyKeyReused
+from wallet_common.operations import Operation
+from wallet_common.transfer import Transfer
+from wallet_common.wallet import Rejected, Wallet
+from wallet_db_orm.audit import AuditRecord
+
+
+class Recorded(msgspec.Struct, frozen=True):
+    """An outcome that stands; `is_replay` when it was an earlier request's."""
+
+    operation: Operation
+    is_replay: bool = False
+    transfer: Transfer | None = None
+
+
+# A Wallet answers OpenWallet, a Transfer its own last step. A Rejected here is not remembered.
+Settled = Recorded | Rejected | Transfer | Wallet
+Applied = Settled | IdempotencyKeyReused
+
+
+class Audited(msgspec.Struct, frozen=True):
+    """The request behind an order, and the edge's rule for the status that answers it."""
+
+    record: AuditRecord
+    status_of: Callable[[Applied], int]
+
+
+class Order(msgspec.Struct, frozen=True):
+    """A command with its origin; `audit` is None when no HTTP request asked for it."""
+
+    command: ask.Command
+    trace_id: str
+    audit_id: str | None = None
+    audit: Audited | None = None

@@ -1,0 +1,88 @@
+"""This module is where rows become the domain's values again."""
+
+from typing import Any
+
+import msgspec
+from sqlalchemy import Row
+
+from wallet_common.events import Envelope
+from wallet_common.operations import Operation, Outcome
+from wallet_common.transfer import Transfer, TransferState
+from wallet_common.wallet import Wallet, WalletStatus
+from wallet_db_orm.audit import DeferredAudit
+
+_OUTCOME = msgspec.json.Decoder(Outcome)
+_MEANING = msgspec.json.Decoder(dict[str, str])
+_AUDIT = msgspec.json.Decoder(DeferredAudit)
+
+
+class StoredTransfer(msgspec.Struct, frozen=True):
+    """A transfer with its origin; `audit` is there until its end has written it."""
+
+    transfer: Transfer
+    trace_id: str
+    audit_id: str | None
+    audit: DeferredAudit | None
+
+
+def wallet_of(row: Row[Any]) -> Wallet:
+    """Read a row of `statements.WALLET_COLUMNS`."""
+    return Wallet(
+        row.id,
+        row.currency,
+        row.owner_id,
+        row.balance_minor,
+        row.held_minor,
+        WalletStatus(row.status),
+        row.version,
+    )
+
+
+def operation_of(row: Row[Any]) -> Operation:
+    """Read a row of `operations`."""
+    return Operation(
+        wallet_id=row.wallet_id,
+        request_id=row.request_id,
+        operation_id=str(row.operation_id),
+        type=row.type,
+        meaning=_MEANING.decode(row.meaning),
+        outcome=_OUTCOME.decode(row.outcome),
+        trace_id=row.trace_id,
+        audit_id=row.audit_id and str(row.audit_id),
+        occurred_at=row.occurred_at,
+    )
+
+
+def stored_transfer_of(row: Row[Any]) -> StoredTransfer:
+    """Read a row of `transfers`."""
+    transfer = Transfer(
+        id=str(row.id),
+        from_wallet_id=row.from_wallet_id,
+        to_wallet_id=row.to_wallet_id,
+        amount_minor=row.amount_minor,
+        currency=row.currency,
+        request_id=row.request_id,
+        state=TransferState(row.state),
+        from_balance_minor=row.from_balance_minor,
+        to_balance_minor=row.to_balance_minor,
+        reason=row.reason,
+        reference=row.reference,
+        metadata=row.metadata,
+    )
+    audit = _AUDIT.decode(row.audit) if row.audit else None
+    return StoredTransfer(transfer, row.trace_id, row.audit_id and str(row.audit_id), audit)
+
+
+def envelope_of(row: Row[Any]) -> Envelope:
+    """Read a row of `events` as it goes over the wire."""
+    return Envelope(
+        id=str(row.id),
+        type=row.type,
+        occurred_at=row.occurred_at,
+        wallet_id=row.wallet_id,
+        wallet_version=row.wallet_version,
+        transfer_id=row.transfer_id and str(row.transfer_id),
+        audit_id=row.audit_id and str(row.audit_id),
+        trace_id=row.trace_id,
+        payload=msgspec.Raw(row.payload.encode()),
+    )

@@ -1,0 +1,165 @@
+"""
+This module is where the write path's SQL is spelled: each statement takes a whole batch as arrays.
+
+One array per column, so a batch of any size is one prepared statement and one round trip.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+import sqlalchemy as sa
+from sqlalchemy.dialects import postgresql
+
+from wallet_db_orm import models
+
+_DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
+
+OPERATION_COLUMNS: Final = (
+    *("wallet_id", "request_id", "operation_id", "type", "meaning", "outcome"),
+    *("trace_id", "audit_id", "occurred_at"),
+)
+ENTRY_COLUMNS: Final = (
+    *("wallet_id", "wallet_version", "type", "amount_minor", "balance_after_minor", "currency"),
+    *("counter_account", "operation_id", "transfer_id", "request_id", "reference", "metadata"),
+    *("occurred_at", "audit_id", "trace_id"),
+)
+EVENT_COLUMNS: Final = (
+    *("wallet_id", "id", "wallet_version", "type", "transfer_id", "audit_id", "trace_id"),
+    *("payload", "occurred_at"),
+)
+OUTBOX_COLUMNS: Final = ("wallet_id", "event_id")
+AUDIT_COLUMNS: Final = (
+    *("id", "method", "url", "body", "headers", "client_ip", "status", "principal"),
+    *("wallet_id", "request_id", "trace_id", "duration_us"),
+)
+OPENED_COLUMNS: Final = (
+    *("id", "owner_id", "currency", "balance_minor", "held_minor", "status", "version"),
+    *("metadata", "created_at", "updated_at"),
+)
+STARTED_COLUMNS: Final = (
+    *("from_wallet_id", "id", "to_wallet_id", "amount_minor", "currency", "state", "request_id"),
+    *("from_balance_minor", "reference", "metadata", "trace_id", "audit_id", "audit"),
+    "initiated_at",
+)
+
+MOVED_COLUMNS: Final = ("id", "balance_minor", "held_minor", "version")
+FINISHED_COLUMNS: Final = (
+    *("from_wallet_id", "id", "state", "from_balance_minor", "to_balance_minor", "reason"),
+)
+
+# Writing the same request's row twice is harmless: after a lost COMMIT answer it is asked again.
+_AUDITED_ONCE: Final = " ON CONFLICT DO NOTHING"
+
+
+def insert_many(table: sa.Table, columns: Sequence[str], *, first: int = 1, tail: str = "") -> str:
+    """
+    Return an INSERT of `columns` whose values are the arrays $`first`, $`first`+1, …
+
+    Rows are inserted in array order, so a sequence value is drawn in array order too.
+    """
+    arrays = ", ".join(
+        f"${first + nth}::{table.c[name].type.compile(_DIALECT)}[]"
+        for nth, name in enumerate(columns)
+    )
+    names = ", ".join(columns)
+    # Names come from the table's declaration, never from outside.
+    return (
+        f"INSERT INTO {table.name} ({names})"  # noqa: S608  # see above
+        f" SELECT {names} FROM unnest({arrays}) WITH ORDINALITY AS given ({names}, nth)"
+        f" ORDER BY nth{tail}"
+    )
+
+
+def transpose(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> list[list[object]]:
+    """Return one list per column, also for no rows at all."""
+    if not rows:
+        return [[] for _ in columns]
+    return [list(values) for values in zip(*rows, strict=True)]
+
+
+_WALLET_COLUMNS: Final = "id, currency, owner_id, balance_minor, held_minor, status, version"
+
+# THE locking statement. FOR NO KEY UPDATE lets foreign-key checks pass; id order prevents deadlock.
+LOCK_WALLETS: Final = f"""
+SELECT {_WALLET_COLUMNS} FROM wallets WHERE id = ANY($1::text[])
+ORDER BY id FOR NO KEY UPDATE
+"""  # noqa: S608  # a constant
+
+READ_WALLETS: Final = f"SELECT {_WALLET_COLUMNS} FROM wallets WHERE id = ANY($1::text[])"  # noqa: S608
+
+READ_SIBLINGS: Final = f"""
+SELECT {_WALLET_COLUMNS} FROM wallets
+WHERE (owner_id, currency) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+"""  # noqa: S608  # a constant
+
+# A statement of its own after the locks: its snapshot sees what those we waited for committed.
+# LATERAL … OFFSET 0 keeps one index probe per key, whatever the planner thinks of the table's size.
+LOOK_UP: Final = f"""
+SELECT clock.now, {", ".join(f"o.{name}" for name in OPERATION_COLUMNS)}
+FROM (SELECT clock_timestamp() AS now) AS clock
+LEFT JOIN (
+    unnest($1::text[], $2::text[]) AS asked (wallet_id, request_id)
+    CROSS JOIN LATERAL (
+        SELECT * FROM operations AS kept
+        WHERE kept.wallet_id = asked.wallet_id AND kept.request_id = asked.request_id
+        OFFSET 0
+    ) AS o
+) ON true
+"""  # noqa: S608  # a constant
+
+TRANSFER_COLUMNS: Final = (
+    "id, from_wallet_id, to_wallet_id, amount_minor, currency, request_id, state,"
+    " from_balance_minor, to_balance_minor, reason, reference, metadata, trace_id, audit_id, audit"
+)
+
+READ_TRANSFERS: Final = f"""
+SELECT {TRANSFER_COLUMNS} FROM transfers
+WHERE from_wallet_id = ANY($1::text[]) AND id = ANY($2::uuid[])
+"""  # noqa: S608  # a constant
+
+OPEN_WALLETS: Final = insert_many(
+    models.wallets, OPENED_COLUMNS, tail=" ON CONFLICT DO NOTHING RETURNING id"
+)
+
+START_TRANSFERS: Final = insert_many(models.transfers, STARTED_COLUMNS)
+
+FINISH_TRANSFERS: Final = """
+UPDATE transfers AS t
+SET state = done.state, from_balance_minor = done.from_balance_minor,
+    to_balance_minor = done.to_balance_minor, reason = done.reason,
+    audit = NULL, finished_at = $7
+FROM unnest($1::text[], $2::uuid[], $3::text[], $4::bigint[], $5::bigint[], $6::text[])
+    AS done (from_wallet_id, id, state, from_balance_minor, to_balance_minor, reason)
+WHERE t.from_wallet_id = done.from_wallet_id AND t.id = done.id
+    AND t.from_wallet_id = ANY($1::text[]) AND t.id = ANY($2::uuid[])
+"""
+
+RECORD_AUDIT: Final = insert_many(models.api_audit, AUDIT_COLUMNS, tail=_AUDITED_ONCE)
+
+WRITTEN: Final = (
+    (models.operations, OPERATION_COLUMNS, ""),
+    (models.ledger_entries, ENTRY_COLUMNS, ""),
+    (models.events, EVENT_COLUMNS, ""),
+    (models.outbox, OUTBOX_COLUMNS, ""),
+    (models.api_audit, AUDIT_COLUMNS, _AUDITED_ONCE),
+)
+
+
+def _record() -> str:
+    """Return the one statement that moves the wallets and writes all that must be remembered."""
+    moved = """
+        UPDATE wallets AS w SET balance_minor = after.balance_minor,
+            held_minor = after.held_minor, version = after.version, updated_at = $1
+        FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
+            AS after (id, balance_minor, held_minor, version)
+        WHERE w.id = after.id AND w.id = ANY($2::text[])
+        RETURNING 1
+    """
+    parts, first = [f"moved AS ({moved})"], 6
+    for table, columns, tail in WRITTEN:
+        parts.append(f"{table.name}_ AS ({insert_many(table, columns, first=first, tail=tail)})")
+        first += len(columns)
+    return f"WITH {', '.join(parts)} SELECT count(*) FROM moved"  # noqa: S608  # constants
+
+
+RECORD: Final = _record()

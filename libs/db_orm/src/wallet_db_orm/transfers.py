@@ -1,0 +1,97 @@
+"""This module is where a transfer saga is driven to its end, by its caller or by recovery."""
+
+from collections.abc import Sequence
+from typing import Final
+
+from sqlalchemy import text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from wallet_common.commands import CompleteTransfer, CreditTransfer, RefundTransfer
+from wallet_common.errors import Busy
+from wallet_common.operations import Receipt
+from wallet_common.transfer import Transfer
+from wallet_common.wallet import Rejected
+from wallet_db_orm import statements as sql
+from wallet_db_orm.group_commit import GroupCommit
+from wallet_db_orm.ids import new_id
+from wallet_db_orm.orders import Order, Recorded
+from wallet_db_orm.rows import StoredTransfer, stored_transfer_of
+
+
+async def finish(lanes: GroupCommit, stored: StoredTransfer) -> Transfer:
+    """
+    Take a debited transfer to its end and return it; a finished one is returned as it is.
+
+    Safe to call by many at once, also by one who slept through the end: the recipient's answer is
+    remembered under the transfer's id, and the sender's row is left once, under the sender's lock.
+    Raises Busy when the end could not be reached now.
+    """
+    transfer = stored.transfer
+    if transfer.is_final:
+        return transfer
+    credited = await lanes.submit(_order(stored, _credit(transfer)))
+    assert isinstance(credited, Recorded)
+    outcome = credited.operation.outcome
+    step: CompleteTransfer | RefundTransfer
+    match outcome:
+        case Receipt(balance_minor=to_balance_minor):
+            step = CompleteTransfer(
+                wallet_id=transfer.from_wallet_id,
+                transfer_id=transfer.id,
+                to_balance_minor=to_balance_minor,
+            )
+        case Rejected(reason=reason):
+            step = RefundTransfer(
+                wallet_id=transfer.from_wallet_id,
+                transfer_id=transfer.id,
+                operation_id=new_id(),
+                reason=reason.value,
+            )
+    ended = await lanes.submit(_order(stored, step))
+    if isinstance(ended, Transfer):
+        return ended
+    message = "the refund has to wait: the sender's wallet is full"
+    raise Busy(message)
+
+
+async def load(engine: AsyncEngine, wallet_id: str, transfer_id: str) -> StoredTransfer:
+    """Read a transfer by its key; it must exist."""
+    async with engine.connect() as connection:
+        rows = await connection.exec_driver_sql(sql.READ_TRANSFERS, ([wallet_id], [transfer_id]))
+        return stored_transfer_of(rows.one())
+
+
+async def unfinished(
+    engine: AsyncEngine, *, older_than_s: float, limit: int
+) -> Sequence[StoredTransfer]:
+    """Return debited transfers whose driver seems to be gone, oldest first."""
+    async with engine.connect() as connection:
+        rows = await connection.execute(
+            _UNFINISHED, {"older_than_s": older_than_s, "limit": limit}
+        )
+        return [stored_transfer_of(row) for row in rows]
+
+
+_UNFINISHED: Final = text(f"""
+SELECT {sql.TRANSFER_COLUMNS} FROM transfers
+WHERE state = 'debited' AND initiated_at < now() - make_interval(secs => :older_than_s)
+ORDER BY initiated_at LIMIT :limit
+""")  # noqa: S608  # a constant
+
+
+def _credit(transfer: Transfer) -> CreditTransfer:
+    return CreditTransfer(
+        wallet_id=transfer.to_wallet_id,
+        transfer_id=transfer.id,
+        operation_id=new_id(),
+        from_wallet_id=transfer.from_wallet_id,
+        amount_minor=transfer.amount_minor,
+        currency=transfer.currency,
+        request_id=transfer.request_id,
+        reference=transfer.reference,
+        metadata=transfer.metadata,
+    )
+
+
+def _order(stored: StoredTransfer, step: CreditTransfer | CompleteTransfer | RefundTransfer) -> Order:
+    return Order(step, stored.trace_id, stored.audit_id)

@@ -1,0 +1,1 @@
+"""This package is where the house rules that linters cannot see are checked."""
