@@ -1,4 +1,4 @@
-"""This module is where property tests are kept short, and told not to mind a machine that stalls."""
+"""This module is where property tests are kept short, and told not to mind a slow machine."""
 
 from hypothesis import settings
 

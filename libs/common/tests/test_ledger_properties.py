@@ -177,13 +177,9 @@ def next_steps(command: Command, outcome: Posted | Rejected) -> list[TransferSte
 # Two that can pay each other, one of another currency; "dot" is there only once it is opened.
 FIRST_DEPOSITS = [
     Deposit(
-        wallet_id=wallet_id,
-        request_id="first",
-        operation_id=f"first of {wallet_id}",
-        amount=parse_amount("100"),
-        opens_in=currency,
+        wallet_id=each, request_id="r", operation_id=each, amount=parse_amount("100"), opens_in=kept
     )
-    for wallet_id, currency in [("ann", "USD"), ("ben", "USD"), ("cid", "KWD")]
+    for each, kept in [("ann", "USD"), ("ben", "USD"), ("cid", "KWD")]
 ]
 wallet_ids = st.sampled_from(["ann", "ben", "ann", "ben", "cid", "dot"])
 # Everyday amounts, one that needs three decimals, and two that fill a wallet to the brim.

@@ -278,10 +278,3 @@ def test_a_finished_transfer_is_never_continued(
 
     with pytest.raises(InvariantViolated, match=f"t1 cannot go from {state}"):
         decide(a_wallet("sender", 750), command, around)
-
-
-def test_the_keys_of_later_steps_are_out_of_a_clients_reach() -> None:
-    """The steps' own keys hold a space, which no idempotency key of a client may."""
-    keys = (a_credit().key, a_refund().key)
-
-    assert keys == ("credit t1", "refund t1")

@@ -4,7 +4,19 @@ from datetime import UTC, datetime
 
 import pytest
 
-from wallet_common.commands import Ask, DebitTransfer, Deposit, Withdraw, meaning, operation_type
+from wallet_common.commands import (
+    Ask,
+    CompleteTransfer,
+    CreditTransfer,
+    DebitTransfer,
+    Deposit,
+    OpenWallet,
+    RefundTransfer,
+    Withdraw,
+    key,
+    meaning,
+    operation_type,
+)
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.events import EventType, Fact, Movement
 from wallet_common.money import parse_amount
@@ -45,6 +57,24 @@ def a_transfer(to_wallet_id: str = "w2") -> DebitTransfer:
         operation_id="o1",
         amount=parse_amount("10.00"),
         to_wallet_id=to_wallet_id,
+    )
+
+
+def a_credit() -> CreditTransfer:
+    return CreditTransfer(
+        wallet_id="w2",
+        transfer_id="t1",
+        operation_id="o2",
+        from_wallet_id="w1",
+        amount_minor=1_000,
+        currency="USD",
+        request_id="r1",
+    )
+
+
+def a_refund() -> RefundTransfer:
+    return RefundTransfer(
+        wallet_id="w1", transfer_id="t1", operation_id="o3", reason="wallet_frozen"
     )
 
 
@@ -117,12 +147,33 @@ def test_another_intent_under_the_same_key_is_refused(
 
 
 @pytest.mark.parametrize(
-    ("command", "expected"),
-    [(a_deposit(), "deposit"), (a_withdrawal(), "withdraw"), (a_transfer(), "transfer")],
+    ("command", "name", "remembered_as"),
+    [
+        (a_deposit(), "deposit", "r1"),
+        (a_withdrawal(), "withdraw", "r1"),
+        (a_transfer(), "transfer", "r1"),
+        (a_credit(), "transfer_credit", "credit t1"),
+        (a_refund(), "transfer_refund", "refund t1"),
+    ],
 )
-def test_an_operation_is_recorded_under_its_name(command: Ask, expected: str) -> None:
-    """The three things that a caller may ask have the three names of their routes."""
-    assert operation_type(command) == expected
+def test_an_operation_has_a_name_and_a_key(
+    command: Ask | CreditTransfer | RefundTransfer, name: str, remembered_as: str
+) -> None:
+    """A caller's key is its own; that of a later step holds a space, which no client's key may."""
+    assert operation_type(command) == name
+    assert key(command) == remembered_as
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        OpenWallet("w1", "USD"),
+        CompleteTransfer(wallet_id="w1", transfer_id="t1", to_balance_minor=0),
+    ],
+)
+def test_what_is_naturally_repeatable_has_no_key(command: OpenWallet | CompleteTransfer) -> None:
+    """Opening a wallet and completing a transfer are remembered by the wallet and the transfer."""
+    assert key(command) is None
 
 
 def test_what_was_meant_is_said_in_the_words_of_the_wire() -> None:
@@ -131,7 +182,7 @@ def test_what_was_meant_is_said_in_the_words_of_the_wire() -> None:
 
 
 def test_a_receipt_is_the_wallet_as_the_operation_left_it() -> None:
-    """What is remembered of a posting is balance, version, currency and whether it was the first."""
+    """What is remembered of a posting is balance, version, currency, and whether it was new."""
     posted = Posted(
         Wallet("w1", "KWD", "alice", balance_minor=1_250, version=2),
         (Fact(EventType.FUNDS_DEPOSITED, Movement("1.250", "KWD", "1.250", "r1", "o1")),),

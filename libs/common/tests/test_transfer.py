@@ -2,6 +2,7 @@
 
 from itertools import pairwise
 
+import msgspec
 import pytest
 from hypothesis import given, strategies as st
 
@@ -107,7 +108,7 @@ def test_a_debited_transfer_ends_after_two_more_steps(
 ) -> None:
     """Whatever became of recipient and sender: credited and completed, or paid back and failed."""
     sender, transfer = a_debited_pair()
-    sender = Wallet("sender", "USD", None, sender.balance_minor, 0, sender_status, sender.version)
+    sender = msgspec.structs.replace(sender, status=sender_status)
     credit = CreditTransfer(
         wallet_id="recipient",
         transfer_id="t1",
@@ -134,10 +135,9 @@ def test_a_debited_transfer_ends_after_two_more_steps(
 
     assert isinstance(ended, Posted)
     assert ended.transfer is not None
-    assert ended.transfer.is_final
-    received_minor = (
-        credited.entry.amount_minor if isinstance(credited, Posted) and credited.entry else 0
-    )
+    received_minor = 0
+    if isinstance(credited, Posted) and credited.entry is not None:
+        received_minor = credited.entry.amount_minor
     assert (ended.transfer.state, ended.wallet.balance_minor, received_minor) in {
         (COMPLETED, 750, 250),
         (FAILED, 1_000, 0),

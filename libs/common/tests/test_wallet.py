@@ -38,13 +38,13 @@ def test_each_entry_has_its_other_leg() -> None:
     assert COUNTER_ACCOUNTS.keys() == set(EntryType)
 
 
-@pytest.mark.parametrize("reason", set(RejectionReason) - FLAWS_OF_THE_REQUEST)
+@pytest.mark.parametrize("reason", sorted(set(RejectionReason) - FLAWS_OF_THE_REQUEST))
 def test_a_business_rejection_is_remembered(reason: RejectionReason) -> None:
     """A refusal that depends on the state of the wallets is what a retry of the key gets again."""
     assert reason.remembered
 
 
-@pytest.mark.parametrize("reason", FLAWS_OF_THE_REQUEST)
+@pytest.mark.parametrize("reason", sorted(FLAWS_OF_THE_REQUEST))
 def test_a_flaw_of_the_request_is_not_remembered(reason: RejectionReason) -> None:
     """A request that is answered 400, 404 or 409 leaves its key free for a mended one."""
     assert not reason.remembered

@@ -80,13 +80,8 @@ def _parser() -> argparse.ArgumentParser:
     statuses.add_argument("--json", action="store_true", help="for programs")
     logs = verb("logs", "show the logs", _logs)
     logs.add_argument("-f", "--follow", action="store_true", help="go on as they grow")
-    logs.add_argument(
-        "parts",
-        nargs="*",
-        choices=[*stack.LOGS, []],
-        metavar="PART",
-        help="one of: " + ", ".join(stack.LOGS),
-    )
+    names = ", ".join(stack.LOGS)
+    logs.add_argument("parts", nargs="*", type=_part, metavar="PART", help=f"any of: {names}")
     verb("demo", "bring everything up and tell a short story over HTTP", _never)
     verb("wallet", "run the operator's CLI against the running stack", _never)
     verb("test", "run the tests on private servers; takes pytest's arguments", _never)
@@ -146,10 +141,10 @@ def _up(options: argparse.Namespace) -> int:
     if options.detach:
         _print_urls(stack.up(state, asked), state)
         return 0
-    return _up_until_told(state, asked)
+    return up_until_told(state, asked)
 
 
-def _up_until_told(state: StateFolder, asked: Options) -> int:
+def up_until_told(state: StateFolder, asked: Options) -> int:
     """Stay in the foreground; whoever ends us, by Ctrl-C or SIGTERM, ends the stack."""
 
     def leave(_number: int, _frame: object) -> NoReturn:
@@ -181,9 +176,7 @@ def _print_urls(run: stack.Run, state: StateFolder) -> None:
         "API": run.api,
         "Docs": run.docs,
         "Database": f"{database.hostname}:{database.port}{database.path} (URL in run.json)",
-        "RabbitMQ": f"port {urlsplit(run.rabbitmq).port} (URL in run.json)"
-        if run.rabbitmq
-        else "none",
+        "RabbitMQ": f"{database.hostname}:{port} (URL in run.json)" if port else "none",
         "State": str(state.path),
     }
     for name, value in rows.items():

@@ -74,6 +74,10 @@ class RabbitServer:
         memory = recall(self._memory)
         return f"amqp://{memory['user']}:{memory['password']}@{LOOPBACK}:{memory['port']}/"
 
+    @property
+    def is_running(self) -> bool:
+        return self.process is not None and self.process.poll() is None
+
     def start(self, timeout: float = 60.0) -> None:
         self.launch()
         self.wait_until_ready(timeout)

@@ -56,9 +56,7 @@ def examine(
     return tuple(flag for flag in flags if flag is not None)
 
 
-def _rapid(
-    withdrawal: Withdrawal, earlier: Iterable[Withdrawal], rules: FraudRules
-) -> Flag | None:
+def _rapid(withdrawal: Withdrawal, earlier: Iterable[Withdrawal], rules: FraudRules) -> Flag | None:
     since = withdrawal.occurred_at - timedelta(seconds=rules.rapid_window_seconds)
     evidence = tuple(each.event_id for each in earlier if each.occurred_at >= since)
     count = len(evidence) + 1

@@ -21,9 +21,7 @@ from wallet_common.wallet import (
 )
 
 
-def decide(
-    wallet: Wallet | None, command: ask.Command, around: Surroundings
-) -> Posted | Rejected:
+def decide(wallet: Wallet | None, command: ask.Command, around: Surroundings) -> Posted | Rejected:
     """
     Say what `command` does to `wallet`; None means that there is no such wallet.
 

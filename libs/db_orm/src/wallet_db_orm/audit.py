@@ -2,11 +2,13 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
+
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.transfer import TransferState
 from wallet_db_orm.statements import RECORD_AUDIT
+
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     """A request as the edge saw it: secrets already taken out of `headers`."""
@@ -24,7 +26,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     received_at: datetime
 
     def row(self, status: int) -> Sequence[object]:
-        """Return the values of `statements.AUDIT_COLUMNS`; `status` is what the caller is answered."""
+        """Return the values of `statements.AUDIT_COLUMNS`; `status` is what the caller gets."""
         taken = datetime.now(UTC) - self.received_at
         return (
             self.id,

@@ -19,7 +19,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_db_orm.database import Database, Trouble, trouble
 from wallet_db_orm.ledger import apply
-from wallet_db_orm.orders import Applied, Order, Recorded, Settled
+from wallet_db_orm.orders import Applied, Order, Settled
 
 BATCH_MAX: Final = 256
 PENDING_MAX: Final = 4_096
@@ -121,7 +121,7 @@ class _Lane:
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         """Resolve every caller of the batch, whatever happens."""
         if not batch:
-            return
+            return None
         pause_s = _FIRST_PAUSE_S
         while True:
             try:

@@ -18,9 +18,8 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from wallet_common import commands as ask
 from wallet_common.errors import Busy, IdempotencyKeyReused, InvariantViolated
 from wallet_common.ledger import decide
-from wallet_common.operations import Operation, receipt
-from wallet_common.transfer import Transfer
-from wallet_common.transfer import TransferState as State
+from wallet_common.operations import Operation, Receipt, receipt
+from wallet_common.transfer import Transfer, TransferState as State
 from wallet_common.wallet import COUNTER_ACCOUNTS, Entry, Posted, Rejected, Surroundings, Wallet
 from wallet_db_orm import statements as sql
 from wallet_db_orm.audit import DeferredAudit
@@ -71,8 +70,7 @@ class _Batch:
     def fold(self, order: Order) -> Applied:
         """Decide one order on what the earlier ones left, and note what must be written."""
         applied = self._recall(order) or self._decide(order)
-        is_deferred = isinstance(applied, Recorded) and applied.transfer is not None
-        if order.audit is not None and not is_deferred:
+        if order.audit is not None and not _is_under_way(order.command, applied):
             status = order.audit.status_of(applied)
             self.rows["api_audit"].append(order.audit.record.row(status))
         return applied
@@ -122,7 +120,7 @@ class _Batch:
                 return Surroundings(recipient=recipient)
             case ask.CompleteTransfer() | ask.RefundTransfer():
                 stored = self.transfers.get(command.transfer_id)
-                return Surroundings(transfer=stored and stored.transfer)
+                return Surroundings(transfer=stored.transfer if stored else None)
             case _:
                 return Surroundings()
 
@@ -131,7 +129,9 @@ class _Batch:
         wallet, command = posted.wallet, order.command
         self.wallets[wallet.id] = wallet
         if posted.created:
-            self.opened[wallet.id] = command.metadata if isinstance(command, ask.OpenWallet) else None
+            self.opened[wallet.id] = (
+                command.metadata if isinstance(command, ask.OpenWallet) else None
+            )
             self.siblings[wallet.owner_id or "", wallet.currency] = wallet
         elif posted.facts and wallet.id not in self.opened:
             self.moved.add(wallet.id)
@@ -165,13 +165,14 @@ class _Batch:
         command: ask.Ask | ask.CreditTransfer | ask.RefundTransfer,
         outcome: Posted | Rejected,
     ) -> Operation:
-        is_step = isinstance(command, (ask.CreditTransfer, ask.RefundTransfer))
+        key = ask.key(command)
+        assert key is not None
         operation = Operation(
             wallet_id=command.wallet_id,
-            request_id=command.key if is_step else command.request_id,
+            request_id=key,
             operation_id=command.operation_id,
             type=ask.operation_type(command),
-            meaning={} if is_step else ask.meaning(command),
+            meaning=ask.meaning(command),
             outcome=receipt(outcome) if isinstance(outcome, Posted) else outcome,
             trace_id=order.trace_id,
             audit_id=order.audit_id,
@@ -190,11 +191,14 @@ class _Batch:
         transfer = outcome.transfer if isinstance(outcome, Posted) else None
         if transfer is None:
             return None
-        deferred = order.audit and DeferredAudit(
-            order.audit.record,
-            status_completed=order.audit.status_of(replace(transfer, state=State.COMPLETED)),
-            status_failed=order.audit.status_of(replace(transfer, state=State.FAILED)),
-        )
+        deferred = None
+        if order.audit is not None:
+            status_of = order.audit.status_of
+            deferred = DeferredAudit(
+                order.audit.record,
+                status_completed=status_of(replace(transfer, state=State.COMPLETED)),
+                status_failed=status_of(replace(transfer, state=State.FAILED)),
+            )
         self.transfers[transfer.id] = StoredTransfer(
             transfer, order.trace_id, order.audit_id, deferred
         )
@@ -202,7 +206,7 @@ class _Batch:
             (transfer.from_wallet_id, transfer.id, transfer.to_wallet_id, transfer.amount_minor)
             + (transfer.currency, transfer.state, transfer.request_id, transfer.from_balance_minor)
             + (transfer.reference, transfer.metadata, order.trace_id, order.audit_id)
-            + (deferred and encode(deferred).decode(), self.now)
+            + (encode(deferred).decode() if deferred else None, self.now)
         )
         return transfer
 
@@ -221,6 +225,13 @@ class _Batch:
         if stored.audit is not None:
             self.rows["api_audit"].append(stored.audit.row(transfer.state))
         return transfer
+
+
+def _is_under_way(command: ask.Command, applied: Applied) -> bool:
+    """Whether the answer is still open: a debited transfer may complete or fail."""
+    if not isinstance(command, ask.DebitTransfer) or not isinstance(applied, Recorded):
+        return False
+    return isinstance(applied.operation.outcome, Receipt)
 
 
 def _transfer_id(command: ask.Command) -> str | None:
@@ -291,8 +302,8 @@ async def _write(connection: AsyncConnection, batch: _Batch) -> None:
         for wallet in map(batch.wallets.__getitem__, sorted(batch.moved))
     ]
     parameters = [batch.now, *sql.transpose(moved, sql.MOVED_COLUMNS)]
-    for table, columns, _ in sql.WRITTEN:
-        parameters += sql.transpose(batch.rows[table.name], columns)
+    for table, names, _ in sql.WRITTEN:
+        parameters += sql.transpose(batch.rows[table.name], names)
     counted = await connection.exec_driver_sql(sql.RECORD, tuple(parameters))
     if counted.scalar_one() != len(moved):
         message = "a wallet changed under its lock"

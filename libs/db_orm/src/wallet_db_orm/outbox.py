@@ -1,4 +1,4 @@
-"""This module is where events that nobody has confirmed yet are taken, and removed once they are."""
+"""This module is where events that nobody confirmed yet are taken, and removed once they are."""
 
 from collections.abc import Sequence
 from typing import Any, Final
@@ -140,6 +140,4 @@ FROM outbox
 
 def _pending(row: Row[Any]) -> Pending:
     envelope = envelope_of(row)
-    return Pending(
-        row.position, row.wallet_id, envelope.id, envelope.type, encode(envelope)
-    )
+    return Pending(row.position, row.wallet_id, envelope.id, envelope.type, encode(envelope))

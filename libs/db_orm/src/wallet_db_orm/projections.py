@@ -1,4 +1,4 @@
-"""This module is where statistics and fraud flags are written, set-wise, inside the inbox's block."""
+"""This module is where statistics and fraud flags are written, set-wise, for the inbox."""
 
 from collections import defaultdict
 from collections.abc import Sequence
@@ -184,7 +184,8 @@ _NOW: Final = text("SELECT now()")
 def _saturating(column: str) -> str:
     """Return the assignment that adds without leaving the 64-bit range."""
     old, more = f"wallet_stats.{column}", f"excluded.{column}"
-    return f"{column} = CASE WHEN {old} > {MAX_MINOR} - {more} THEN {MAX_MINOR} ELSE {old} + {more} END"
+    is_beyond = f"{old} > {MAX_MINOR} - {more}"
+    return f"{column} = CASE WHEN {is_beyond} THEN {MAX_MINOR} ELSE {old} + {more} END"
 
 
 _ADD: Final = insert_many(

@@ -104,9 +104,7 @@ async def operation(engine: AsyncEngine, wallet_id: str, request_id: str) -> Ope
     return None if row is None else operation_of(row)
 
 
-async def transfer(
-    engine: AsyncEngine, transfer_id: str
-) -> tuple[StoredTransfer, Row[Any]] | None:
+async def transfer(engine: AsyncEngine, transfer_id: str) -> tuple[StoredTransfer, Row[Any]] | None:
     """Return a transfer, and its row with the times of its steps."""
     row = await _one(engine, _TRANSFER, transfer_id=transfer_id)
     return None if row is None else (stored_transfer_of(row), row)

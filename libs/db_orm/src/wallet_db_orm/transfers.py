@@ -66,9 +66,7 @@ async def unfinished(
 ) -> Sequence[StoredTransfer]:
     """Return debited transfers whose driver seems to be gone, oldest first."""
     async with engine.connect() as connection:
-        rows = await connection.execute(
-            _UNFINISHED, {"older_than_s": older_than_s, "limit": limit}
-        )
+        rows = await connection.execute(_UNFINISHED, {"older_than_s": older_than_s, "limit": limit})
         return [stored_transfer_of(row) for row in rows]
 
 
@@ -93,5 +91,7 @@ def _credit(transfer: Transfer) -> CreditTransfer:
     )
 
 
-def _order(stored: StoredTransfer, step: CreditTransfer | CompleteTransfer | RefundTransfer) -> Order:
+def _order(
+    stored: StoredTransfer, step: CreditTransfer | CompleteTransfer | RefundTransfer
+) -> Order:
     return Order(step, stored.trace_id, stored.audit_id)

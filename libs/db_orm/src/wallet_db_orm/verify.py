@@ -55,8 +55,8 @@ async def verify(
     `progress` is told each finding as it comes.
     """
     findings = []
-    async with engine.connect() as connection:
-        await connection.execution_options(
+    async with engine.connect() as plain:
+        connection = await plain.execution_options(
             isolation_level="REPEATABLE READ", postgresql_readonly=True
         )
         await connection.execute(text("SET LOCAL statement_timeout = 0"))
@@ -74,7 +74,10 @@ async def _check(connection: AsyncConnection, invariant: Invariant) -> Finding:
         text(f"SELECT * FROM ({invariant.violations}) AS found LIMIT {VIOLATIONS_MAX}")  # noqa: S608
     )
     violations = [
-        {key: value if isinstance(value, int) else value and str(value) for key, value in row.items()}
+        {
+            key: value if isinstance(value, int) else value and str(value)
+            for key, value in row.items()
+        }
         for row in found.mappings()
     ]
     seconds = round(perf_counter() - started_s, 3)

@@ -1,0 +1,1 @@
+"""The HTTP door: strict JSON in, exact money, problem+json out."""

@@ -1,0 +1,1 @@
+"""What every service process needs before it does its own work."""

@@ -1,0 +1,66 @@
+"""This module is where log lines get their shape: one JSON object a line, also for libraries."""
+
+import logging
+import sys
+from logging.handlers import RotatingFileHandler
+from pathlib import Path
+from typing import Final
+
+import structlog
+from structlog.typing import Processor
+
+_FILE_BYTES_MAX: Final = 20_000_000
+_FILES_KEPT: Final = 5
+
+
+def configure(service: str, *, level: str, directory: str) -> None:
+    """
+    Send everything to standard output and, if `directory` is given, to rotated `<service>.log`.
+
+    structlog's and the standard library's records come out alike. Bodies and secrets are never
+    passed to a logger, so there is nothing to filter here.
+    """
+    shared: list[Processor] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+        structlog.processors.format_exc_info,
+    ]
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        cache_logger_on_first_use=True,
+    )
+    formatter = structlog.stdlib.ProcessorFormatter(
+        foreign_pre_chain=[*shared, structlog.stdlib.ExtraAdder()],
+        processors=[
+            structlog.stdlib.ProcessorFormatter.remove_processors_meta,
+            structlog.processors.JSONRenderer(),
+        ],
+    )
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    if directory:
+        Path(directory).mkdir(parents=True, exist_ok=True)
+        handlers.append(
+            RotatingFileHandler(
+                Path(directory) / f"{service}.log",
+                maxBytes=_FILE_BYTES_MAX,
+                backupCount=_FILES_KEPT,
+                encoding="utf-8",
+                delay=True,
+            )
+        )
+    for handler in handlers:
+        handler.setFormatter(formatter)
+    logging.basicConfig(handlers=handlers, level=level, force=True)
+    # These tell of each connection attempt while a server is away; our own lines tell it once.
+    for noisy in ("aio_pika", "aiormq", "asyncio", "uvicorn.access", "uvicorn.error"):
+        logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
+    for silenced in ("aiormq.connection", "aio_pika.robust_connection"):
+        logging.getLogger(silenced).setLevel(logging.CRITICAL)

@@ -1,0 +1,76 @@
+"""This module is where the environment becomes settings, and secrets may come from files."""
+
+import os
+from pathlib import Path
+from typing import Any, ClassVar, Self
+
+from pydantic import ValidationError
+from pydantic.fields import FieldInfo
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+class SettingsRefused(SystemExit):
+    """The process cannot start; the message names each setting and shows no value."""
+
+
+class ServiceSettings(BaseSettings):
+    """
+    The base of a service's settings: one field per environment variable, its alias.
+
+    A value may also come from the file that `<NAME>_FILE` names; the variable itself goes first.
+    An empty variable counts as absent.
+    """
+
+    model_config: ClassVar[SettingsConfigDict] = SettingsConfigDict(
+        frozen=True, extra="forbid", hide_input_in_errors=True, env_ignore_empty=True
+    )
+
+    @classmethod
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        # Neither .env files nor a folder of secrets: one way for each thing.
+        del dotenv_settings, file_secret_settings
+        return init_settings, env_settings, _SecretFiles(settings_cls)
+
+    @classmethod
+    def load(cls) -> Self:
+        """Read the environment; raises SettingsRefused, which ends the process with a message."""
+        try:
+            return cls()
+        except ValidationError as invalid:
+            # A validator across fields names its setting itself; it has no location.
+            complaints = [
+                f"  {'.'.join(str(part) for part in error['loc'])}: {error['msg']}".replace(
+                    "  : Value error, ", "  "
+                )
+                for error in invalid.errors(include_input=False, include_url=False)
+            ]
+            raise SettingsRefused("Bad settings:\n" + "\n".join(complaints)) from None
+
+
+class _SecretFiles(PydanticBaseSettingsSource):
+    """Reads NAME from the file that NAME_FILE names."""
+
+    def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
+        name = str(field.validation_alias or field_name)
+        path = os.environ.get(f"{name}_FILE")
+        if not path:
+            return None, name, False
+        try:
+            return Path(path).read_text(encoding="utf-8").strip(), name, False
+        except OSError as unreadable:
+            message = f"Bad settings:\n  {name}_FILE: cannot be read ({unreadable.strerror})"
+            raise SettingsRefused(message) from None
+
+    def __call__(self) -> dict[str, Any]:
+        found = (
+            self.get_field_value(field, name)
+            for name, field in self.settings_cls.model_fields.items()
+        )
+        return {name: value for value, name, _ in found if value is not None}

@@ -1,0 +1,133 @@
+"""This module is where the API is put together from its settings."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import structlog
+from litestar import Litestar, Request, Response, Router
+from litestar.di import Provide
+from litestar.exceptions import HTTPException, ValidationException
+from litestar.static_files import create_static_files_router
+
+from wallet_api import health, openapi, reads, routes
+from wallet_api.books import Books
+from wallet_api.edge import Edge
+from wallet_api.problems import MEDIA_TYPE, Problem, busy, invalid
+from wallet_api.security import guard
+from wallet_api.settings import ApiSettings
+from wallet_api.strict import StrictRequest
+from wallet_common.errors import Busy
+from wallet_db_orm.audit import AuditRecord, record_refusal
+from wallet_db_orm.database import Database, Trouble, trouble
+from wallet_db_orm.group_commit import GroupCommit
+
+log = structlog.get_logger("wallet_api")
+
+AnyRequest = Request[Any, Any, Any]
+
+_CODES: Final = {
+    404: ("not_found", "There is nothing at this address."),
+    405: ("method_not_allowed", "This address does not know that method."),
+    413: ("body_too_large", "The body is too large."),
+}
+
+
+def create_app(settings: ApiSettings) -> Edge:
+    """Return the whole ASGI application; nothing connects before its first request."""
+    replica = settings.read_database_url
+    database = Database(
+        settings.database_url.get_secret_value(),
+        application_name="wallet-api",
+        read_url=replica.get_secret_value() if replica else None,
+    )
+    books = Books(settings, database, GroupCommit(database))
+
+    async def write_audit(record: AuditRecord, status: int) -> None:
+        await record_refusal(database.primary, record, status)
+
+    return Edge(create_litestar(settings, books), write_audit)
+
+
+def create_litestar(settings: ApiSettings, books: Books) -> Litestar:
+    """Return the framework's part of the application."""
+
+    @asynccontextmanager
+    async def lifespan(_: Litestar) -> AsyncIterator[None]:
+        yield
+        await books.lanes.close()
+        await books.database.dispose()
+
+    wallet_routes = Router(
+        path="/",
+        route_handlers=[*routes.HANDLERS, *reads.HANDLERS],
+        guards=[guard(settings), openapi.strict_query],
+    )
+    handlers: list[Any] = [wallet_routes, *health.HANDLERS]
+    if settings.enable_swagger:
+        handlers.append(
+            create_static_files_router(path=openapi.ASSETS_PATH, directories=[openapi.ASSETS])
+        )
+    return Litestar(
+        handlers,
+        request_class=StrictRequest,
+        dependencies={"books": Provide(lambda: books, sync_to_thread=False)},
+        lifespan=[lifespan],
+        exception_handlers={
+            Problem: _problem,
+            Busy: lambda request, _: _problem(request, busy()),
+            HTTPException: _http_problem,
+            Exception: _any_problem,
+        },
+        openapi_config=(
+            openapi.config(secured=settings.auth == "jwt") if settings.enable_swagger else None
+        ),
+        plugins=[openapi.RawJson()],
+        logging_config=None,
+        request_max_body_size=None,  # The edge has read and bounded it.
+    )
+
+
+def _problem(request: AnyRequest, problem: Problem) -> Response[bytes]:
+    exchange = request.scope["state"]["exchange"]
+    return Response(
+        problem.document(exchange.path, exchange.trace_id),
+        status_code=problem.status,
+        headers=problem.headers,
+        media_type=MEDIA_TYPE,
+    )
+
+
+def _http_problem(request: AnyRequest, error: HTTPException) -> Response[bytes]:
+    """Translate what the framework itself refuses."""
+    if error.status_code >= 500:  # noqa: PLR2004  # the class of server faults
+        return _any_problem(request, error)
+    if isinstance(error, ValidationException):
+        faults = error.extra if isinstance(error.extra, list) else []
+        fault = faults[0] if faults and isinstance(faults[0], dict) else {}
+        if fault.get("key") == "data":
+            return _problem(request, Problem(400, "malformed_json", "The body is empty."))
+        return _problem(
+            request,
+            invalid(
+                str(fault.get("key", "request")), str(fault.get("message", error.detail))[:200]
+            ),
+        )
+    code, detail = _CODES.get(error.status_code, ("refused", error.detail))
+    return _problem(request, Problem(error.status_code, code, detail, headers=error.headers))
+
+
+def _any_problem(request: AnyRequest, error: Exception) -> Response[bytes]:
+    """A database that is away is said so; everything else is a fault of ours, told to the log."""
+    exchange = request.scope["state"]["exchange"]
+    if trouble(error) is not Trouble.OTHER:
+        log.warning("database.unavailable", trace_id=exchange.trace_id, error=type(error).__name__)
+        return _problem(
+            request, busy("The database is not available; send the same request again.")
+        )
+    log.error(
+        "request.failed", trace_id=exchange.trace_id, path=exchange.path[:200], exc_info=error
+    )
+    return _problem(
+        request, Problem(500, "internal_error", "A fault of the service; it is logged.")
+    )

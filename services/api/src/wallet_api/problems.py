@@ -1,0 +1,170 @@
+"""This module is where every refusal becomes a problem document, and every outcome a status."""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+import msgspec
+
+from wallet_common.errors import IdempotencyKeyReused
+from wallet_common.money import render
+from wallet_common.operations import Operation
+from wallet_common.transfer import Transfer, TransferState
+from wallet_common.wallet import Rejected, RejectionReason
+from wallet_db_orm.orders import Applied, Recorded
+
+MEDIA_TYPE: Final = "application/problem+json"
+
+# The one table from reasons to statuses; what is not listed is understood but refused.
+_STATUS: Final = {
+    RejectionReason.INVALID_AMOUNT: 400,
+    RejectionReason.WALLET_NOT_FOUND: 404,
+    RejectionReason.WALLET_EXISTS: 409,
+}
+_REFUSED: Final = 422
+_CREATED: Final = 201
+
+_DETAILS: Final = {
+    RejectionReason.BALANCE_LIMIT_EXCEEDED: "The balance would leave the range that can be kept.",
+    RejectionReason.SAME_WALLET: "A transfer needs two different wallets.",
+    RejectionReason.CURRENCY_MISMATCH: "The wallets are kept in different currencies.",
+    RejectionReason.WALLET_FROZEN: "The wallet is frozen.",
+    RejectionReason.WALLET_CLOSED: "The wallet is closed.",
+    RejectionReason.RECIPIENT_NOT_FOUND: "There is no wallet to transfer to.",
+    RejectionReason.WALLET_NOT_FOUND: "There is no such wallet.",
+    RejectionReason.WALLET_EXISTS: "The id, or the owner's wallet in that currency, is taken.",
+}
+
+
+class Problem(Exception):
+    """A refusal on its way to the caller; `extras` become members of the document."""
+
+    def __init__(  # the members of the document
+        self,
+        status: int,
+        code: str,
+        detail: str,
+        *,
+        extras: Mapping[str, Any] | None = None,
+        headers: Mapping[str, str] | None = None,
+        trace_id: str | None = None,
+        instance: str | None = None,
+    ) -> None:
+        super().__init__(code)
+        self.status = status
+        self.code = code
+        self.detail = detail
+        self.extras = dict(extras or {})
+        self.headers = dict(headers or {})
+        self.trace_id = trace_id
+        self.instance = instance
+
+    def document(self, instance: str, trace_id: str) -> bytes:
+        """Return the body; a remembered refusal keeps its first request's place and trace."""
+        return msgspec.json.encode(
+            {
+                "type": f"urn:wallet:problem:{self.code}",
+                "title": self.code.replace("_", " ").capitalize(),
+                "status": self.status,
+                "detail": self.detail,
+                "instance": self.instance or instance,
+                "code": self.code,
+                "traceId": self.trace_id or trace_id,
+                "retryable": self.status in {429, 503},
+                **self.extras,
+            }
+        )
+
+
+def status_of(applied: Applied) -> int:
+    """Return the status that answers what came of an order: what the audit row records."""
+    match applied:
+        case Recorded(operation=Operation(outcome=Rejected() as rejected)) | (
+            Rejected() as rejected
+        ):
+            return _STATUS.get(rejected.reason, _REFUSED)
+        case Transfer(state=state):
+            return _REFUSED if state is TransferState.FAILED else _CREATED
+        case IdempotencyKeyReused():
+            return _REFUSED
+        case _:
+            return _CREATED
+
+
+def rejected(outcome: Rejected) -> Problem:
+    """Return the problem of a refusal that nobody has to remember."""
+    return Problem(
+        _STATUS.get(outcome.reason, _REFUSED),
+        outcome.reason.value,
+        _detail(outcome),
+        extras=_extras(outcome),
+    )
+
+
+def remembered(operation: Operation, outcome: Rejected) -> Problem:
+    """Return the problem of a remembered refusal: the same bytes however often it is asked."""
+    problem = rejected(outcome)
+    verb = operation.type
+    problem.instance = f"/v1/wallets/{operation.wallet_id}/{verb}"
+    problem.trace_id = operation.trace_id
+    problem.extras["requestId"] = operation.request_id
+    return problem
+
+
+def transfer_failed(transfer: Transfer, trace_id: str) -> Problem:
+    """Return the problem of a transfer whose money came back."""
+    assert transfer.reason is not None
+    problem = rejected(Rejected(RejectionReason(transfer.reason), transfer.currency))
+    problem.instance = f"/v1/wallets/{transfer.from_wallet_id}/transfer"
+    problem.trace_id = trace_id
+    problem.extras |= {
+        "requestId": transfer.request_id,
+        "transferId": transfer.id,
+        "transferStatus": transfer.state.value,
+    }
+    return problem
+
+
+def key_reused(reused: IdempotencyKeyReused) -> Problem:
+    """Return the problem of a key that already names another intent."""
+    errors = [
+        {"field": field, "message": "differs from the first request with this key"}
+        for field in reused.fields
+    ]
+    return Problem(
+        _REFUSED, "idempotency_key_reused", f"{reused}.".capitalize(), extras={"errors": errors}
+    )
+
+
+def busy(
+    detail: str = "The wallet or the database is busy; send the same request again.",
+) -> Problem:
+    """Return the problem of a request of which nothing is known to have happened."""
+    return Problem(503, "busy", detail, headers={"Retry-After": "1"})
+
+
+def invalid(field: str, message: str) -> Problem:
+    """Return the problem of one bad field, parameter or header."""
+    errors = [{"field": field, "message": message}]
+    return Problem(400, "invalid_request", f"{field}: {message}", extras={"errors": errors})
+
+
+def _detail(outcome: Rejected) -> str:
+    if outcome.reason is RejectionReason.INSUFFICIENT_FUNDS:
+        money = _extras(outcome)
+        return (
+            f"The wallet has {money['available']} {outcome.currency} available,"
+            f" {money['required']} are required."
+        )
+    return outcome.detail or _DETAILS[outcome.reason]
+
+
+def _extras(outcome: Rejected) -> dict[str, Any]:
+    extras: dict[str, Any] = {}
+    if outcome.currency is not None:
+        extras["currency"] = outcome.currency
+        if outcome.required_minor is not None and outcome.available_minor is not None:
+            extras["required"] = render(outcome.required_minor, outcome.currency)
+            extras["available"] = render(outcome.available_minor, outcome.currency)
+    if outcome.reason is RejectionReason.INVALID_AMOUNT:
+        extras["errors"] = [{"field": "amount", "message": outcome.detail}]
+    return extras

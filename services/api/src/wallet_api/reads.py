@@ -1,0 +1,219 @@
+"""This module is where reads come in over HTTP: wallets, their past, operations, transfers."""
+
+from typing import Annotated, Any, Final
+from uuid import UUID
+
+import msgspec
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import FromPath, FromQuery, QueryParameter
+
+from wallet_api import cursors
+from wallet_api.books import Books
+from wallet_api.openapi import query, refusals
+from wallet_api.problems import Problem, rejected
+from wallet_api.schemas import (
+    CurrencyCode,
+    EntryPage,
+    EventPage,
+    FlagAnswer,
+    KeyPath,
+    OperationAnswer,
+    OwnerId,
+    StatsAnswer,
+    TransferView,
+    WalletAnswer,
+    WalletPage,
+    WalletPath,
+    entry_answer,
+    event_answer,
+    operation_answer,
+    stats_answer,
+    transfer_view,
+    wallet_answer,
+)
+from wallet_api.strict import instant
+from wallet_common.operations import Receipt
+from wallet_common.wallet import EntryType, Rejected, RejectionReason, WalletStatus
+from wallet_db_orm import queries
+
+_LIMIT_DEFAULT: Final = 50
+_FLAGS_MAX: Final = 100
+
+Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many items at most.")]
+Cursor = Annotated[str, QueryParameter(max_length=1_000, description="`nextCursor` of a page.")]
+Instant = Annotated[str, QueryParameter(max_length=40, description="An RFC 3339 time.")]
+SinceInstant = Annotated[
+    str, QueryParameter(name="from", max_length=40, description="From this time on.")
+]
+UntilInstant = Annotated[
+    str, QueryParameter(name="to", max_length=40, description="Before this time.")
+]
+
+
+@get(
+    "/v1/wallets",
+    responses=refusals(400),
+    tags=["wallets"],
+    **query("ownerId", "currency", "status", "limit", "cursor"),
+)
+async def list_wallets(
+    books: NamedDependency[Books],
+    ownerId: FromQuery[OwnerId | None] = None,  # noqa: N803  # the wire's name
+    currency: FromQuery[CurrencyCode | None] = None,
+    status: FromQuery[WalletStatus | None] = None,
+    limit: Limit = _LIMIT_DEFAULT,
+    cursor: Cursor | None = None,
+) -> WalletPage:
+    """List wallets in the order of their ids."""
+    scope = f"wallets:{ownerId}:{currency}:{status}"
+    rows = await queries.wallets(
+        books.database.reads,
+        owner_id=ownerId,
+        currency=currency,
+        status=status,
+        after="" if cursor is None else cursors.decode(scope, cursor),
+        limit=limit + 1,
+    )
+    page = rows[:limit]
+    following = cursors.encode(scope, page[-1].id) if len(rows) > limit else None
+    return WalletPage([wallet_answer(row) for row in page], following)
+
+
+@get(
+    ["/v1/wallets/{wallet_id:str}", "/wallet/{wallet_id:str}"],
+    responses=refusals(400, 404),
+    tags=["wallets"],
+    **query("at"),
+)
+async def read_wallet(
+    wallet_id: WalletPath, books: NamedDependency[Books], at: Instant | None = None
+) -> WalletAnswer:
+    """Return the wallet as it stands, or as it stood `at` a time."""
+    if at is None:
+        row = await queries.wallet(books.database.reads, wallet_id)
+    else:
+        row = await queries.wallet_at(books.database.reads, wallet_id, instant("at", at))
+    return wallet_answer(_there(row))
+
+
+@get(
+    ["/v1/wallets/{wallet_id:str}/history", "/wallet/{wallet_id:str}/history"],
+    responses=refusals(400, 404),
+    tags=["past"],
+    **query("limit", "cursor", "before"),
+)
+async def read_history(
+    wallet_id: WalletPath,
+    books: NamedDependency[Books],
+    limit: Limit = _LIMIT_DEFAULT,
+    cursor: Cursor | None = None,
+    before: Instant | None = None,
+) -> EventPage:
+    """Return the wallet's events, newest first."""
+    scope = f"history:{wallet_id}:{before}"
+    events = await queries.history(
+        books.database.reads,
+        wallet_id,
+        below_version=_position(scope, cursor),
+        before=None if before is None else instant("before", before),
+        limit=limit + 1,
+    )
+    if not events:
+        await _require(books, wallet_id)
+    page = events[:limit]
+    following = cursors.encode(scope, str(page[-1].wallet_version)) if len(events) > limit else None
+    return EventPage([event_answer(event) for event in page], following)
+
+
+@get(
+    "/v1/wallets/{wallet_id:str}/ledger",
+    responses=refusals(400, 404),
+    tags=["past"],
+    **query("limit", "cursor", "from", "to", "type"),
+)
+async def read_ledger(  # the query's parameters
+    wallet_id: WalletPath,
+    books: NamedDependency[Books],
+    limit: Limit = _LIMIT_DEFAULT,
+    cursor: Cursor | None = None,
+    since: SinceInstant | None = None,
+    until: UntilInstant | None = None,
+    type: FromQuery[EntryType | None] = None,  # noqa: A002  # the wire's name
+) -> EntryPage:
+    """Return the wallet's ledger entries, newest first."""
+    scope = f"ledger:{wallet_id}:{since}:{until}:{type}"
+    rows = await queries.entries(
+        books.database.reads,
+        wallet_id,
+        below_version=_position(scope, cursor),
+        since=None if since is None else instant("from", since),
+        until=None if until is None else instant("to", until),
+        entry_type=type,
+        limit=limit + 1,
+    )
+    if not rows:
+        await _require(books, wallet_id)
+    page = rows[:limit]
+    following = cursors.encode(scope, str(page[-1].wallet_version)) if len(rows) > limit else None
+    return EntryPage([entry_answer(row) for row in page], following)
+
+
+@get(
+    ["/v1/wallets/{wallet_id:str}/stats", "/wallet/{wallet_id:str}/stats"],
+    responses=refusals(400, 404),
+    tags=["past"],
+)
+async def read_stats(wallet_id: WalletPath, books: NamedDependency[Books]) -> StatsAnswer:
+    """Return what the worker keeps of the wallet: totals, last activity, fraud flags."""
+    row = _there(await queries.stats(books.database.reads, wallet_id))
+    flags = await queries.flags(books.database.reads, wallet_id, limit=_FLAGS_MAX)
+    return stats_answer(row, [msgspec.json.decode(flag.verdict, type=FlagAnswer) for flag in flags])
+
+
+@get(
+    "/v1/wallets/{wallet_id:str}/operations/{request_id:str}",
+    responses=refusals(400, 404),
+    tags=["past"],
+)
+async def read_operation(
+    wallet_id: WalletPath, request_id: KeyPath, books: NamedDependency[Books]
+) -> OperationAnswer:
+    """Return what came of a key: "did my payment happen?"."""
+    operation = await queries.operation(books.database.primary, wallet_id, request_id)
+    if operation is None:
+        raise Problem(404, "operation_not_found", "Nothing is recorded under this key.")
+    transfer = None
+    if operation.type == "transfer" and isinstance(operation.outcome, Receipt):
+        transfer = await queries.transfer(books.database.primary, operation.operation_id)
+    return operation_answer(operation, transfer[0].transfer if transfer else None)
+
+
+@get("/v1/transfers/{transfer_id:uuid}", responses=refusals(400, 404), tags=["past"])
+async def read_transfer(transfer_id: FromPath[UUID], books: NamedDependency[Books]) -> TransferView:
+    """Return the transfer's state and every step with its time."""
+    found = await queries.transfer(books.database.primary, str(transfer_id))
+    if found is None:
+        raise Problem(404, "transfer_not_found", "There is no such transfer.")
+    stored, row = found
+    return transfer_view(stored.transfer, row)
+
+
+def _there(row: Any) -> Any:  # noqa: ANN401  # a row or None
+    if row is None:
+        raise rejected(Rejected(RejectionReason.WALLET_NOT_FOUND))
+    return row
+
+
+async def _require(books: Books, wallet_id: str) -> None:
+    _there(await queries.wallet(books.database.reads, wallet_id))
+
+
+def _position(scope: str, cursor: str | None) -> int | None:
+    return None if cursor is None else int(cursors.decode(scope, cursor))
+
+
+HANDLERS: Final = (
+    *(list_wallets, read_wallet, read_history, read_ledger, read_stats),
+    *(read_operation, read_transfer),
+)

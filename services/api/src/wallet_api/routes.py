@@ -1,0 +1,197 @@
+"""This module is where a write comes in over HTTP: request in, command, outcome, answer out."""
+
+from typing import Any, Final
+
+from litestar import Response, post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from wallet_api import strict
+from wallet_api.books import Books
+from wallet_api.edge import Exchange
+from wallet_api.openapi import refusals
+from wallet_api.problems import (
+    Problem,
+    invalid,
+    key_reused,
+    rejected,
+    remembered,
+    status_of,
+    transfer_failed,
+)
+from wallet_api.schemas import (
+    MoneyAnswer,
+    MoneyBody,
+    OpenWalletBody,
+    TransferAnswer,
+    TransferBody,
+    WalletAnswer,
+    WalletPath,
+    money_answer,
+    transfer_answer,
+    wallet_answer,
+)
+from wallet_api.strict import StrictRequest
+from wallet_common.commands import Ask, DebitTransfer, Deposit, OpenWallet, Withdraw
+from wallet_common.errors import IdempotencyKeyReused
+from wallet_common.money import is_currency
+from wallet_common.operations import Receipt
+from wallet_common.transfer import TransferState
+from wallet_common.wallet import Rejected, Wallet
+from wallet_db_orm import queries, transfers
+from wallet_db_orm.ids import new_id
+from wallet_db_orm.orders import Audited, Order, Recorded
+from wallet_db_orm.rows import StoredTransfer
+
+
+@post("/v1/wallets", responses=refusals(400, 409), tags=["wallets"])
+async def open_wallet(
+    data: JSONBody[OpenWalletBody], request: StrictRequest, books: NamedDependency[Books]
+) -> Response[WalletAnswer]:
+    """Open a wallet. The same id, owner and currency again answer with the wallet that is there."""
+    exchange = _exchange(request)
+    currency = data.currency or books.settings.default_currency
+    if not is_currency(currency):
+        raise invalid("currency", "must be an ISO 4217 code with a minor unit")
+    metadata, _ = strict.metadata(data.metadata)
+    command = OpenWallet(data.id or new_id(), currency, data.owner_id, metadata)
+    exchange.wallet_id = command.wallet_id
+    settled = await books.lanes.submit(_order(exchange, command))
+    exchange.is_audited = True
+    if isinstance(settled, Rejected):
+        raise rejected(settled)
+    assert isinstance(settled, Wallet)
+    row = await queries.wallet(books.database.primary, settled.id)
+    return Response(wallet_answer(row), status_code=201)
+
+
+@post(
+    ["/v1/wallets/{wallet_id:str}/deposit", "/wallet/{wallet_id:str}/deposit"],
+    responses=refusals(400, 404, 422),
+    tags=["money"],
+)
+async def deposit(
+    wallet_id: WalletPath,
+    data: JSONBody[MoneyBody],
+    request: StrictRequest,
+    books: NamedDependency[Books],
+) -> Response[MoneyAnswer]:
+    """Bring money in. The first deposit to an unknown wallet opens it (WALLET_AUTO_CREATE)."""
+    exchange = _exchange(request)
+    opens_in = books.settings.default_currency if books.settings.auto_create else None
+    command = Deposit(**_asked(exchange, wallet_id, data), opens_in=opens_in)
+    return _money_response(exchange, await _record(books, exchange, command))
+
+
+@post(
+    ["/v1/wallets/{wallet_id:str}/withdraw", "/wallet/{wallet_id:str}/withdraw"],
+    responses=refusals(400, 404, 422),
+    tags=["money"],
+)
+async def withdraw(
+    wallet_id: WalletPath,
+    data: JSONBody[MoneyBody],
+    request: StrictRequest,
+    books: NamedDependency[Books],
+) -> Response[MoneyAnswer]:
+    """Take money out, if it is there."""
+    exchange = _exchange(request)
+    command = Withdraw(**_asked(exchange, wallet_id, data))
+    return _money_response(exchange, await _record(books, exchange, command))
+
+
+@post(
+    ["/v1/wallets/{wallet_id:str}/transfer", "/wallet/{wallet_id:str}/transfer"],
+    responses=refusals(400, 404, 422),
+    tags=["money"],
+)
+async def transfer(
+    wallet_id: WalletPath,
+    data: JSONBody[TransferBody],
+    request: StrictRequest,
+    books: NamedDependency[Books],
+) -> Response[TransferAnswer]:
+    """Move money to another wallet of the same currency; answers when it has arrived."""
+    exchange = _exchange(request)
+    asked = _asked(exchange, wallet_id, data)
+    recorded = await _record(
+        books, exchange, DebitTransfer(**asked, to_wallet_id=data.to_wallet_id)
+    )
+    operation = recorded.operation
+    if recorded.transfer is not None:
+        stored = StoredTransfer(recorded.transfer, operation.trace_id, operation.audit_id, None)
+    else:
+        stored = await transfers.load(
+            books.database.primary, operation.wallet_id, operation.operation_id
+        )
+    ended = await transfers.finish(books.lanes, stored)
+    # The end has written this request's row; a repetition gets one of its own.
+    exchange.is_audited = not recorded.is_replay
+    if ended.state is TransferState.FAILED:
+        raise _marked(transfer_failed(ended, operation.trace_id), recorded)
+    return Response(transfer_answer(ended), status_code=201, headers=_replay_mark(recorded))
+
+
+def _exchange(request: StrictRequest) -> Exchange:
+    exchange: Exchange = request.scope["state"]["exchange"]
+    return exchange
+
+
+def _asked(exchange: Exchange, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
+    """Return what every command about money has; the key comes from body, header or here."""
+    exchange.wallet_id = wallet_id
+    request_id = strict.idempotency_key(exchange.headers, data.request_id) or new_id()
+    exchange.request_id = request_id
+    metadata, meaning = strict.metadata(data.metadata)
+    return {
+        "wallet_id": wallet_id,
+        "request_id": request_id,
+        "operation_id": new_id(),
+        "amount": strict.amount(data.amount),
+        "reference": data.reference,
+        "metadata": metadata,
+        "metadata_meaning": meaning,
+    }
+
+
+def _order(exchange: Exchange, command: Ask | OpenWallet) -> Order:
+    audit = Audited(exchange.audit_record(), status_of)
+    return Order(command, exchange.trace_id, exchange.id, audit)
+
+
+async def _record(books: Books, exchange: Exchange, command: Ask) -> Recorded:
+    """Submit the command and return its remembered outcome; raises the problem of a refusal."""
+    try:
+        settled = await books.lanes.submit(_order(exchange, command))
+    except IdempotencyKeyReused as reused:
+        exchange.is_audited = True
+        raise key_reused(reused) from reused
+    if isinstance(settled, Rejected):
+        exchange.is_audited = True
+        raise rejected(settled)
+    assert isinstance(settled, Recorded)
+    outcome = settled.operation.outcome
+    if isinstance(outcome, Rejected):
+        exchange.is_audited = True
+        raise _marked(remembered(settled.operation, outcome), settled)
+    return settled
+
+
+def _money_response(exchange: Exchange, recorded: Recorded) -> Response[MoneyAnswer]:
+    outcome = recorded.operation.outcome
+    assert isinstance(outcome, Receipt)
+    exchange.is_audited = True
+    answer = money_answer(recorded.operation, outcome)
+    return Response(answer, status_code=201, headers=_replay_mark(recorded))
+
+
+def _replay_mark(recorded: Recorded) -> dict[str, str]:
+    return {"Idempotent-Replay": "true"} if recorded.is_replay else {}
+
+
+def _marked(problem: Problem, recorded: Recorded) -> Problem:
+    problem.headers |= _replay_mark(recorded)
+    return problem
+
+
+HANDLERS: Final = (open_wallet, deposit, withdraw, transfer)

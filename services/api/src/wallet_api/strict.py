@@ -1,0 +1,168 @@
+"""
+This module is where a request's bytes become values, exactly or not at all.
+
+The framework's own conversion is lax (it takes 1.0 for "1" and sends numbers through a double),
+so bodies are decoded here, once, from the raw bytes.
+"""
+
+import json
+import re
+from datetime import UTC, datetime
+from functools import cache
+from typing import Any, Final, NoReturn
+
+import msgspec
+from litestar import Request
+
+from wallet_api.problems import Problem, invalid
+from wallet_common.errors import InvalidAmount
+from wallet_common.money import Amount, parse_amount
+
+METADATA_BYTES_MAX: Final = 4_096
+_METADATA_KEYS_MAX: Final = 64
+_KEY: Final = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
+_RFC_3339: Final = re.compile(
+    r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII
+)
+_MSGSPEC_PLACE: Final = re.compile(r"\A(?P<message>.*) - at `\$\.?(?P<place>.*)`\Z", re.DOTALL)
+_MSGSPEC_FIELD: Final = re.compile(r"field `(?P<field>[^`]*)`")
+
+
+class StrictRequest(Request[Any, Any, Any]):
+    """A request whose JSON body is decoded strictly into the handler's declared type."""
+
+    async def json(self) -> Any:  # noqa: ANN401  # the framework's signature
+        self._require_json()
+        declared = self.route_handler.parsed_fn_signature.parameters["data"].annotation
+        return decode(await self.body(), declared)
+
+    def _require_json(self) -> None:
+        media_type, options = self.content_type
+        charset = options.get("charset", "utf-8").lower()
+        if media_type != "application/json" or charset not in {"utf-8", "utf8"}:
+            raise Problem(415, "unsupported_media_type", "Send application/json in UTF-8.")
+        if self.headers.get("content-encoding", "identity").lower() != "identity":
+            raise Problem(
+                415, "unsupported_media_type", "Send the body without a content encoding."
+            )
+
+
+def decode(body: bytes, declared: Any) -> Any:  # noqa: ANN401  # the type is the argument
+    """Decode `body` into the struct `declared`; raises a 400 that names the field."""
+    scan(body)
+    try:
+        return _decoder(declared).decode(body)
+    except msgspec.ValidationError as wrong:
+        raise _invalid(str(wrong)) from wrong
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
+        raise _malformed(str(wrong)) from wrong
+
+
+def scan(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
+    """
+    Read `body` as JSON and return it with its numbers as text marked by a NUL.
+
+    Raises a 400 for what a lax reader lets pass: a repeated key, NaN, text that the database
+    cannot store, nesting without end.
+    """
+    if rb"\u0000" in body:
+        raise _malformed("text must not contain NUL")
+    try:
+        return json.loads(
+            body.decode(),
+            object_pairs_hook=_unique,
+            parse_int=_number,
+            parse_float=_number,
+            parse_constant=_no_number,
+        )
+    except (ValueError, RecursionError) as wrong:
+        raise _malformed(str(wrong)) from wrong
+
+
+def amount(raw: msgspec.Raw) -> Amount:
+    """Read the raw JSON value of `amount`, a string or a number, from its very text."""
+    text = bytes(raw).decode()
+    if text.startswith('"'):
+        text = msgspec.json.decode(text, type=str)
+    elif text[:1] not in "-0123456789":
+        raise invalid("amount", 'must be a decimal such as "12.50"')
+    try:
+        return parse_amount(text)
+    except InvalidAmount as wrong:
+        problem = invalid("amount", str(wrong))
+        problem.code = "invalid_amount"
+        raise problem from wrong
+
+
+def metadata(raw: msgspec.Raw | msgspec.UnsetType) -> tuple[str | None, str | None]:
+    """Return the metadata as it came and in canonical form; (None, None) for none."""
+    if raw is msgspec.UNSET:
+        return None, None
+    text = bytes(raw).decode()
+    if text == "null":
+        return None, None
+    value = scan(bytes(raw))
+    if not isinstance(value, dict):
+        raise invalid("metadata", "must be a JSON object")
+    if len(text) > METADATA_BYTES_MAX or len(value) > _METADATA_KEYS_MAX:
+        limit = f"{METADATA_BYTES_MAX} bytes and {_METADATA_KEYS_MAX} keys"
+        raise invalid("metadata", f"must not be larger than {limit}")
+    return text, json.dumps(value, sort_keys=True)
+
+
+def idempotency_key(headers: list[tuple[bytes, bytes]], in_body: str | None) -> str | None:
+    """Return the key that body or header name; raises a 400 if they disagree."""
+    in_header = [value.decode("latin-1") for name, value in headers if name == b"idempotency-key"]
+    if any(_KEY.match(value) is None for value in in_header):
+        raise invalid("Idempotency-Key", "must be 1 to 128 printable ASCII characters, no spaces")
+    keys = {*in_header, *([] if in_body is None else [in_body])}
+    if len(keys) > 1:
+        raise invalid("Idempotency-Key", "differs from the other key given")
+    return keys.pop() if keys else None
+
+
+def instant(name: str, text: str) -> datetime:
+    """Read an RFC 3339 time with its offset, in UTC."""
+    # A plus that was not percent-encoded arrives as a space.
+    text = text.replace(" ", "+")
+    try:
+        if _RFC_3339.match(text):
+            return datetime.fromisoformat(text).astimezone(UTC)
+    except (ValueError, OverflowError):
+        pass
+    raise invalid(name, "must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
+
+
+@cache
+def _decoder(declared: Any) -> msgspec.json.Decoder[Any]:  # noqa: ANN401
+    return msgspec.json.Decoder(declared, strict=True)
+
+
+def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        message = "an object has the same key twice"
+        raise ValueError(message)
+    return found
+
+
+def _number(text: str) -> str:
+    return f"\0{text}"
+
+
+def _no_number(text: str) -> NoReturn:
+    message = f"{text} is not JSON"
+    raise ValueError(message)
+
+
+def _malformed(reason: str) -> Problem:
+    return Problem(400, "malformed_json", f"The body is not acceptable JSON: {reason[:200]}.")
+
+
+def _invalid(reason: str) -> Problem:
+    placed = _MSGSPEC_PLACE.match(reason)
+    message = placed["message"] if placed else reason
+    named = _MSGSPEC_FIELD.search(message)
+    place = placed["place"] if placed else ""
+    field = ".".join(part for part in (place, named["field"] if named else "") if part)
+    return invalid(field[:100] or "body", message[:200])

@@ -1,0 +1,82 @@
+"""This module is where the worker process starts: relay, consumer and recovery side by side."""
+
+import asyncio
+import signal
+from pathlib import Path
+from typing import Final
+
+import structlog
+import uvloop
+
+from wallet_db_orm.database import Database
+from wallet_db_orm.group_commit import GroupCommit
+from wallet_db_orm.outbox import RelaySession
+from wallet_runtime import logs
+from wallet_worker import consumers, recovery, relay
+from wallet_worker.delivery import Delivery
+from wallet_worker.destinations import BrokerDestination, DirectDestination
+from wallet_worker.settings import WorkerSettings
+
+_HEARTBEAT_EVERY_S: Final = 2.0
+
+log = structlog.get_logger("wallet_worker")
+
+
+def main() -> None:
+    """Work until SIGTERM."""
+    settings = WorkerSettings.load()
+    logs.configure("worker", level=settings.log_level, directory=settings.log_dir)
+    uvloop.run(work(settings))
+
+
+async def work(settings: WorkerSettings) -> None:
+    """Run every part until SIGTERM or SIGINT; a part that fails for good takes the process down."""
+    database_url = settings.database_url.get_secret_value()
+    database = Database(database_url, application_name="wallet-worker")
+    lanes = GroupCommit(database)
+    delivery = Delivery(database, settings.fraud_rules)
+    session = RelaySession(database_url)
+    stop = _stop_signal()
+    try:
+        async with asyncio.TaskGroup() as parts:
+            running = [
+                parts.create_task(recovery.run(database, lanes)),
+                parts.create_task(_beat(settings.heartbeat_file)),
+            ]
+            if settings.rabbitmq_url is not None:
+                url = settings.rabbitmq_url.get_secret_value()
+                out = BrokerDestination(url, settings.topology)
+                running.append(parts.create_task(relay.run(session, out)))
+                running.append(
+                    parts.create_task(consumers.consume(url, settings.topology, delivery))
+                )
+            else:
+                direct = DirectDestination(database, settings.topology, delivery)
+                running.append(parts.create_task(relay.run(session, direct)))
+            log.info("worker.started", broker=settings.rabbitmq_url is not None)
+            await stop.wait()
+            for part in running:
+                part.cancel()
+    finally:
+        await lanes.close()
+        await database.dispose()
+    log.info("worker.stopped")
+
+
+def _stop_signal() -> asyncio.Event:
+    stop = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stop.set)
+    return stop
+
+
+async def _beat(path: str) -> None:
+    """Touch the file as long as this process can still do something at all."""
+    while True:
+        if path:
+            await asyncio.to_thread(Path(path).touch)
+        await asyncio.sleep(_HEARTBEAT_EVERY_S)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""This module is where waiting for somebody gets longer, and is told once in a while."""
+
+import asyncio
+from time import monotonic
+from typing import Final
+
+import structlog
+
+_FIRST_S: Final = 0.1
+_MAX_S: Final = 2.0
+_TELL_EVERY_S: Final = 10.0
+
+log = structlog.get_logger("wallet_worker")
+
+
+class Pauses:
+    """Back-off for one kind of trouble; `event` is what the log line is called."""
+
+    def __init__(self, event: str) -> None:
+        self._event = event
+        self._next_s = _FIRST_S
+        self._told_s = -_TELL_EVERY_S
+
+    async def wait(self, error: BaseException) -> None:
+        """Sleep, longer each time, and tell of `error` at most once in ten seconds."""
+        if monotonic() - self._told_s >= _TELL_EVERY_S:
+            self._told_s = monotonic()
+            log.warning(self._event, error_class=type(error).__name__, error=str(error)[:200])
+        await asyncio.sleep(self._next_s)
+        self._next_s = min(2 * self._next_s, _MAX_S)
+
+    def over(self) -> None:
+        """The trouble has passed: the next one starts with a short pause."""
+        self._next_s = _FIRST_S
