@@ -19,13 +19,13 @@ FROM builder AS api-build
 COPY services/api services/api
 RUN ["uv", "pip", "install", "--no-sources", \
      "--constraints", "requirements.lock", "--build-constraints", "requirements.lock", \
-     "./libs/common", "./libs/db_orm", "./services/api"]
+     "./libs/common", "./libs/runtime", "./libs/db_orm", "./services/api"]
 
 FROM builder AS worker-build
 COPY services/worker services/worker
 RUN ["uv", "pip", "install", "--no-sources", \
      "--constraints", "requirements.lock", "--build-constraints", "requirements.lock", \
-     "./libs/common", "./libs/db_orm", "./services/worker"]
+     "./libs/common", "./libs/runtime", "./libs/db_orm", "./services/worker"]
 
 FROM python:3.13-slim AS runtime
 # A new volume mounted on /run/wallet inherits the owner of the folder, so that one can write it.

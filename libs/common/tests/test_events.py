@@ -27,7 +27,9 @@ from wallet_common.events import (
 SCHEMAS = Path(__file__).parents[3] / "docs" / "events"
 NOON = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
-MOVEMENT = Movement("12.50", "USD", "20.00", "r1", "o1")
+MOVEMENT = Movement(
+    amount="12.50", currency="USD", new_balance="20.00", request_id="r1", operation_id="o1"
+)
 STEP = Step(
     amount="1.250",
     currency="KWD",
@@ -157,7 +159,9 @@ def test_fields_of_tomorrow_are_let_through() -> None:
 )
 def test_a_payloads_amount_is_exact(amount: str, currency: str, expected_minor: int) -> None:
     """A consumer gets the very minor units that were posted."""
-    movement = Movement(amount, currency, amount, "r1", "o1")
+    movement = Movement(
+        amount=amount, currency=currency, new_balance=amount, request_id="r1", operation_id="o1"
+    )
 
     assert amount_minor(movement) == expected_minor
 
@@ -165,7 +169,13 @@ def test_a_payloads_amount_is_exact(amount: str, currency: str, expected_minor: 
 @given(st.text(), st.text(), st.sampled_from(["0.01", "12.50", "9007199254740993.01"]))
 def test_any_text_survives_the_wire(request_id: str, operation_id: str, amount: str) -> None:
     """Whatever the ids hold, an event is read as it was written."""
-    movement = Movement(amount, "USD", amount, request_id, operation_id)
+    movement = Movement(
+        amount=amount,
+        currency="USD",
+        new_balance=amount,
+        request_id=request_id,
+        operation_id=operation_id,
+    )
 
     event = decode(encode(an_envelope(EventType.FUNDS_WITHDRAWN, movement)))
 

@@ -116,7 +116,9 @@ def test_a_deposit_raises_the_balance() -> None:
     """A deposit adds its amount, with one entry and one fact at the next version."""
     outcome = decide(a_wallet(balance="10.00", version=7), a_deposit("2.50"), ALONE)
 
-    movement = Movement("2.50", "USD", "12.50", "r1", "o1")
+    movement = Movement(
+        amount="2.50", currency="USD", new_balance="12.50", request_id="r1", operation_id="o1"
+    )
     assert outcome == Posted(
         a_wallet(balance="12.50", version=8),
         (Fact(EventType.FUNDS_DEPOSITED, movement),),
@@ -132,7 +134,16 @@ def test_a_first_deposit_opens_the_wallet() -> None:
         a_wallet(balance="5.000", currency="KWD", version=2),
         (
             Fact(EventType.WALLET_CREATED, Opening("KWD", None, "0.000")),
-            Fact(EventType.FUNDS_DEPOSITED, Movement("5.000", "KWD", "5.000", "r1", "o1")),
+            Fact(
+                EventType.FUNDS_DEPOSITED,
+                Movement(
+                    amount="5.000",
+                    currency="KWD",
+                    new_balance="5.000",
+                    request_id="r1",
+                    operation_id="o1",
+                ),
+            ),
         ),
         Entry(EntryType.DEPOSIT, 5_000, 5_000, 2),
         created=True,
@@ -240,7 +251,9 @@ def test_a_withdrawal_lowers_the_balance() -> None:
     """The entry is negative, the event's amount positive: its type says the direction."""
     outcome = decide(a_wallet(balance="10.00", version=7), a_withdrawal("2.5"), ALONE)
 
-    movement = Movement("2.50", "USD", "7.50", "r1", "o1")
+    movement = Movement(
+        amount="2.50", currency="USD", new_balance="7.50", request_id="r1", operation_id="o1"
+    )
     assert outcome == Posted(
         a_wallet(balance="7.50", version=8),
         (Fact(EventType.FUNDS_WITHDRAWN, movement),),

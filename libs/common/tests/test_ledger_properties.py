@@ -162,6 +162,7 @@ def next_steps(command: Command, outcome: Posted | Rejected) -> list[TransferSte
         case CreditTransfer(), Rejected():
             return [
                 RefundTransfer(
+                    request_id="r1",
                     wallet_id=command.from_wallet_id,
                     transfer_id=command.transfer_id,
                     operation_id=f"refund of {command.transfer_id}",

@@ -62,7 +62,11 @@ def a_completion() -> CompleteTransfer:
 
 def a_refund() -> RefundTransfer:
     return RefundTransfer(
-        wallet_id="sender", transfer_id="t1", operation_id="o3", reason="wallet_frozen"
+        request_id="r1",
+        wallet_id="sender",
+        transfer_id="t1",
+        operation_id="o3",
+        reason="wallet_frozen",
     )
 
 

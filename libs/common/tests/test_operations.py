@@ -74,7 +74,7 @@ def a_credit() -> CreditTransfer:
 
 def a_refund() -> RefundTransfer:
     return RefundTransfer(
-        wallet_id="w1", transfer_id="t1", operation_id="o3", reason="wallet_frozen"
+        request_id="r1", wallet_id="w1", transfer_id="t1", operation_id="o3", reason="wallet_frozen"
     )
 
 
@@ -185,7 +185,18 @@ def test_a_receipt_is_the_wallet_as_the_operation_left_it() -> None:
     """What is remembered of a posting is balance, version, currency, and whether it was new."""
     posted = Posted(
         Wallet("w1", "KWD", "alice", balance_minor=1_250, version=2),
-        (Fact(EventType.FUNDS_DEPOSITED, Movement("1.250", "KWD", "1.250", "r1", "o1")),),
+        (
+            Fact(
+                EventType.FUNDS_DEPOSITED,
+                Movement(
+                    amount="1.250",
+                    currency="KWD",
+                    new_balance="1.250",
+                    request_id="r1",
+                    operation_id="o1",
+                ),
+            ),
+        ),
         Entry(EntryType.DEPOSIT, 1_250, 1_250, 2),
         created=True,
     )

@@ -129,7 +129,11 @@ def test_a_debited_transfer_ends_after_two_more_steps(
         )
     else:
         last = RefundTransfer(
-            wallet_id="sender", transfer_id="t1", operation_id="o3", reason=credited.reason
+            request_id="r1",
+            wallet_id="sender",
+            transfer_id="t1",
+            operation_id="o3",
+            reason=credited.reason,
         )
     ended = decide(sender, last, Surroundings(transfer=transfer))
 

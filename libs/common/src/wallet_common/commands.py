@@ -83,6 +83,9 @@ class RefundTransfer(_TransferStep, frozen=True, kw_only=True):
 
     operation_id: str
     reason: str
+    request_id: str
+    reference: str | None = None
+    metadata: str | None = None
 
     @property
     def key(self) -> str:
@@ -103,6 +106,17 @@ def key(command: Command) -> str | None:
         case CreditTransfer() | RefundTransfer():
             return command.key
         case OpenWallet() | CompleteTransfer():
+            return None
+
+
+def transfer_id(command: Command) -> str | None:
+    """Return the transfer that the command belongs to; None if it is none of a transfer's."""
+    match command:
+        case DebitTransfer():
+            return command.operation_id
+        case CreditTransfer() | CompleteTransfer() | RefundTransfer():
+            return command.transfer_id
+        case OpenWallet() | Deposit() | Withdraw():
             return None
 
 

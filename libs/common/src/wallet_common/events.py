@@ -5,14 +5,14 @@ An event is written as an `Envelope` around an already encoded payload and read 
 tagged union `Event`, so that adding a type breaks the build until every consumer handles it.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from wallet_common.errors import InvalidAmount, Poison
-from wallet_common.money import is_currency, parse_amount
+from wallet_common.money import MAX_MINOR, is_currency, parse_amount
 
 SCHEMA_VERSION: Final = 1
 
@@ -40,14 +40,14 @@ class Opening(msgspec.Struct, frozen=True, rename="camel"):
     new_balance: str
 
 
-class Movement(msgspec.Struct, frozen=True, rename="camel"):
+class Movement(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """The payload of a deposit or withdrawal; amounts are decimal strings of `currency`."""
 
     amount: str
     currency: str
-    new_balance: str
-    request_id: str
-    operation_id: str
+    new_balance: str | None = None
+    request_id: str | None = None
+    operation_id: str | None = None
 
 
 class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -57,7 +57,7 @@ class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_o
     currency: str
     from_wallet_id: str
     to_wallet_id: str
-    request_id: str
+    request_id: str | None = None
     operation_id: str | None = None
     new_balance: str | None = None
     reason: str | None = None
@@ -105,9 +105,13 @@ class Envelope(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     payload: msgspec.Raw
 
 
-# Text that the database can store and a log line can show.
-_EventId = Annotated[str, msgspec.Meta(pattern="^[!-~]{1,128}$")]
-_WalletId = Annotated[str, msgspec.Meta(pattern="^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$")]
+# Text that the database can store and a log line can show. `$` alone would let a line break pass,
+# and `\\Z` is no JSON Schema.
+_EventId = Annotated[str, msgspec.Meta(pattern=r"^[!-~]{1,128}$(?!\n)")]
+_WalletId = Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$(?!\n)")]
+_Text = Annotated[str, msgspec.Meta(pattern=r"^[^\x00]*$")]
+_Time = Annotated[datetime, msgspec.Meta(tz=True)]
+_Version = Annotated[int, msgspec.Meta(ge=0, le=MAX_MINOR)]
 
 
 class _Read(msgspec.Struct, frozen=True, rename="camel", kw_only=True, tag_field="type"):
@@ -115,12 +119,12 @@ class _Read(msgspec.Struct, frozen=True, rename="camel", kw_only=True, tag_field
 
     id: _EventId
     wallet_id: _WalletId
-    occurred_at: datetime
+    occurred_at: _Time
     schema_version: int = SCHEMA_VERSION
-    wallet_version: int | None = None
-    transfer_id: str | None = None
-    audit_id: str | None = None
-    trace_id: str | None = None
+    wallet_version: _Version | None = None
+    transfer_id: _Text | None = None
+    audit_id: _Text | None = None
+    trace_id: _Text | None = None
 
 
 class WalletCreated(_Read, frozen=True, kw_only=True, tag=EventType.WALLET_CREATED.value):
@@ -198,6 +202,8 @@ Event = (
     | WalletFlagged
 )
 
+_FIRST_DAY: Final = datetime(1, 1, 2, tzinfo=UTC)
+_LAST_DAY: Final = datetime(9999, 12, 30, tzinfo=UTC)
 _DECODER: Final = msgspec.json.Decoder(Event)
 _ENCODER: Final = msgspec.json.Encoder()
 
@@ -216,11 +222,11 @@ def decode(body: bytes) -> Event:
     if event.schema_version != SCHEMA_VERSION:
         message = f"schemaVersion {event.schema_version} is not known here"
         raise Poison(message)
-    if event.occurred_at.tzinfo is None:
-        message = "occurredAt has no time zone"
+    # Within a day of the calendar's ends an instant may have no UTC.
+    if not _FIRST_DAY <= event.occurred_at <= _LAST_DAY:
+        message = "occurredAt is out of range"
         raise Poison(message)
-    if isinstance(event.payload, (Movement, Step)):
-        _check_money(event.payload)
+    _check_money(event.payload)
     return event
 
 
@@ -235,12 +241,13 @@ def json_schemas() -> dict[str, dict[str, Any]]:
     return {str(member.__struct_config__.tag): msgspec.json.schema(member) for member in members}
 
 
-def _check_money(payload: Movement | Step) -> None:
-    try:
-        if not is_currency(payload.currency):
-            message = f"unknown currency {payload.currency!r}"
-            raise Poison(message)
-        amount_minor(payload)
-    except InvalidAmount as wrong:
-        message = f"payload.amount: {wrong}"
-        raise Poison(message) from wrong
+def _check_money(payload: Payload) -> None:
+    if not is_currency(payload.currency):
+        message = f"unknown currency {payload.currency!r}"
+        raise Poison(message)
+    if isinstance(payload, (Movement, Step)):
+        try:
+            amount_minor(payload)
+        except InvalidAmount as wrong:
+            message = f"payload.amount: {wrong}"
+            raise Poison(message) from wrong

@@ -57,20 +57,26 @@ def examine(
 
 
 def _rapid(withdrawal: Withdrawal, earlier: Iterable[Withdrawal], rules: FraudRules) -> Flag | None:
-    since = withdrawal.occurred_at - timedelta(seconds=rules.rapid_window_seconds)
-    evidence = tuple(each.event_id for each in earlier if each.occurred_at >= since)
+    seconds = rules.rapid_window_seconds
+    window = timedelta(seconds=seconds)
+    now = withdrawal.occurred_at
+    within = {
+        (each.occurred_at, each.event_id)
+        for each in earlier
+        if timedelta(0) <= now - each.occurred_at <= window and each.event_id != withdrawal.event_id
+    }
+    evidence = tuple(event_id for _, event_id in sorted(within))
     count = len(evidence) + 1
     if count < rules.rapid_count:
         return None
-    window = rules.rapid_window_seconds
     return Flag(
         rule_id=RAPID_WITHDRAWALS,
         rule_version=RULE_VERSION,
         threshold=rules.rapid_count,
         observed=count,
         evidence=(*evidence, withdrawal.event_id),
-        reason=f"{count} withdrawals within {window} s (threshold {rules.rapid_count})",
-        window_seconds=window,
+        reason=f"{count} withdrawals within {seconds} s (threshold {rules.rapid_count})",
+        window_seconds=seconds,
     )
 
 

@@ -28,6 +28,7 @@ def decide(wallet: Wallet | None, command: ask.Command, around: Surroundings) ->
     A rejection is returned, never raised: it is stored next to the idempotency key. Raises
     InvariantViolated for a transfer step that cannot follow, which is a bug of the caller.
     """
+    assert wallet is None or wallet.id == command.wallet_id, "a decision is about one wallet"
     match command:
         case ask.OpenWallet():
             return _open(wallet, command, around.sibling)
@@ -136,6 +137,7 @@ def _debit_transfer(
 
 
 def _credit_transfer(wallet: Wallet | None, command: ask.CreditTransfer) -> Posted | Rejected:
+    assert command.amount_minor > 0, "the debit checked the amount"
     if wallet is None:
         return Rejected(RejectionReason.RECIPIENT_NOT_FOUND)
     refused = _wrong_currency(wallet, command.currency) or _may_enter(wallet, command.amount_minor)
@@ -172,6 +174,7 @@ def _refund_transfer(
     wallet: Wallet | None, command: ask.RefundTransfer, transfer: Transfer | None
 ) -> Posted | Rejected:
     wallet, transfer = _both(wallet, transfer, command.transfer_id)
+    state = transfer.moved(TransferState.COMPENSATED, TransferState.FAILED)
     # A frozen or closed sender gets its own money back all the same. Only a wallet that was filled
     # to the brim meanwhile makes the money wait in @transit, where recovery asks again.
     if wallet.balance_minor + transfer.amount_minor > MAX_MINOR:
@@ -179,7 +182,7 @@ def _refund_transfer(
     after, entry = _post(wallet, EntryType.TRANSFER_REFUND, transfer.amount_minor)
     failed = msgspec.structs.replace(
         transfer,
-        state=transfer.moved(TransferState.COMPENSATED, TransferState.FAILED),
+        state=state,
         from_balance_minor=after.balance_minor,
         reason=command.reason,
     )
@@ -288,7 +291,7 @@ def _step(
 def _both(
     wallet: Wallet | None, transfer: Transfer | None, transfer_id: str
 ) -> tuple[Wallet, Transfer]:
-    if wallet is None or transfer is None:
-        message = f"a step of transfer {transfer_id} found no sender or no transfer"
-        raise InvariantViolated(message)
+    if wallet is None or transfer is None or transfer.from_wallet_id != wallet.id:
+        raise InvariantViolated(f"a step of transfer {transfer_id} found no sender or no transfer")
+    assert transfer.id == transfer_id, "a step continues its own transfer"
     return wallet, transfer

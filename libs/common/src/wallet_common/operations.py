@@ -26,7 +26,7 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     The stored pair of idempotency key and outcome, unique by (wallet_id, request_id).
 
     Every answer to its caller, first or repeated, is rendered from this value alone. `type` is
-    deposit, withdraw or transfer, `meaning` what was asked by wire name.
+    deposit, withdraw or transfer, or a transfer's step; `meaning` what was asked by wire name.
     """
 
     wallet_id: str

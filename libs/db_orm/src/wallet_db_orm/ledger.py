@@ -135,7 +135,7 @@ class _Batch:
             self.siblings[wallet.owner_id or "", wallet.currency] = wallet
         elif posted.facts and wallet.id not in self.opened:
             self.moved.add(wallet.id)
-        transfer_id = _transfer_id(command)
+        transfer_id = ask.transfer_id(command)
         for version, fact in enumerate(posted.facts, wallet.version - len(posted.facts) + 1):
             event_id, payload = new_id(), encode(fact.payload).decode()
             self.rows["outbox"].append((wallet.id, event_id))
@@ -147,15 +147,12 @@ class _Batch:
             self._enter(order, posted, posted.entry)
 
     def _enter(self, order: Order, posted: Posted, entry: Entry) -> None:
-        wallet, command, transfer = posted.wallet, order.command, posted.transfer
-        assert not isinstance(command, (ask.OpenWallet, ask.CompleteTransfer))
-        # A refund tells what the transfer told; every other command speaks for itself.
-        told = transfer if transfer and isinstance(command, ask.RefundTransfer) else command
-        assert not isinstance(told, ask.RefundTransfer)
+        wallet, command = posted.wallet, order.command
+        assert not isinstance(command, (ask.OpenWallet, ask.CompleteTransfer)), "they move nothing"
         self.rows["ledger_entries"].append(
             (wallet.id, entry.version, entry.type, entry.amount_minor, entry.balance_after_minor)
             + (wallet.currency, COUNTER_ACCOUNTS[entry.type], command.operation_id)
-            + (_transfer_id(command), told.request_id, told.reference, told.metadata)
+            + (ask.transfer_id(command), command.request_id, command.reference, command.metadata)
             + (self.now, order.audit_id, order.trace_id)
         )
 
@@ -232,16 +229,6 @@ def _is_under_way(command: ask.Command, applied: Applied) -> bool:
     if not isinstance(command, ask.DebitTransfer) or not isinstance(applied, Recorded):
         return False
     return isinstance(applied.operation.outcome, Receipt)
-
-
-def _transfer_id(command: ask.Command) -> str | None:
-    match command:
-        case ask.DebitTransfer():
-            return command.operation_id
-        case ask.CreditTransfer() | ask.CompleteTransfer() | ask.RefundTransfer():
-            return command.transfer_id
-        case _:
-            return None
 
 
 async def _read(connection: AsyncConnection, orders: Sequence[Order]) -> _Batch:

@@ -46,6 +46,9 @@ async def finish(lanes: GroupCommit, stored: StoredTransfer) -> Transfer:
                 transfer_id=transfer.id,
                 operation_id=new_id(),
                 reason=reason.value,
+                request_id=transfer.request_id,
+                reference=transfer.reference,
+                metadata=transfer.metadata,
             )
     ended = await lanes.submit(_order(stored, step))
     if isinstance(ended, Transfer):

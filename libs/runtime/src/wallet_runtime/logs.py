@@ -46,16 +46,7 @@ def configure(service: str, *, level: str, directory: str) -> None:
     )
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
     if directory:
-        Path(directory).mkdir(parents=True, exist_ok=True)
-        handlers.append(
-            RotatingFileHandler(
-                Path(directory) / f"{service}.log",
-                maxBytes=_FILE_BYTES_MAX,
-                backupCount=_FILES_KEPT,
-                encoding="utf-8",
-                delay=True,
-            )
-        )
+        handlers.append(_rotated(Path(directory), service))
     for handler in handlers:
         handler.setFormatter(formatter)
     logging.basicConfig(handlers=handlers, level=level, force=True)
@@ -64,3 +55,14 @@ def configure(service: str, *, level: str, directory: str) -> None:
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
     for silenced in ("aiormq.connection", "aio_pika.robust_connection"):
         logging.getLogger(silenced).setLevel(logging.CRITICAL)
+
+
+def _rotated(directory: Path, service: str) -> logging.Handler:
+    directory.mkdir(parents=True, exist_ok=True)
+    return RotatingFileHandler(
+        directory / f"{service}.log",
+        maxBytes=_FILE_BYTES_MAX,
+        backupCount=_FILES_KEPT,
+        encoding="utf-8",
+        delay=True,
+    )

@@ -9,6 +9,7 @@ from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
 from litestar.static_files import create_static_files_router
+from pydantic import SecretStr
 
 from wallet_api import health, openapi, reads, routes
 from wallet_api.books import Books
@@ -47,6 +48,15 @@ def create_app(settings: ApiSettings) -> Edge:
         await record_refusal(database.primary, record, status)
 
     return Edge(create_litestar(settings, books), write_audit)
+
+
+def describe() -> Litestar:
+    """Return an application that serves nothing: its routes are there to be documented."""
+    settings = ApiSettings.model_construct(
+        database_url=SecretStr("postgresql://unused"), auth="jwt", enable_swagger=True
+    )
+    database = Database("postgresql://unused", application_name="wallet-openapi")
+    return create_litestar(settings, Books(settings, database, GroupCommit(database)))
 
 
 def create_litestar(settings: ApiSettings, books: Books) -> Litestar:

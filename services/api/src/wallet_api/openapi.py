@@ -10,7 +10,7 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import OpenAPIType, Schema, SecurityRequirement
+from litestar.openapi.spec import OpenAPIType, Schema
 from litestar.openapi.spec.components import Components
 from litestar.openapi.spec.security_scheme import SecurityScheme
 from litestar.plugins import OpenAPISchemaPlugin
@@ -106,7 +106,7 @@ def config(*, secured: bool) -> OpenAPIConfig:
         path="/docs",
         use_handler_docstrings=True,
         components=Components(security_schemes={"bearer": bearer} if secured else {}),
-        security=[SecurityRequirement({"bearer": []})] if secured else None,
+        security=[{"bearer": []}] if secured else None,
         render_plugins=[
             SwaggerRenderPlugin(
                 path="/",

@@ -9,6 +9,14 @@ from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
 from wallet_api import cursors
+from wallet_api.answers import (
+    entry_answer,
+    event_answer,
+    operation_answer,
+    stats_answer,
+    transfer_view,
+    wallet_answer,
+)
 from wallet_api.books import Books
 from wallet_api.openapi import query, refusals
 from wallet_api.problems import Problem, rejected
@@ -25,12 +33,6 @@ from wallet_api.schemas import (
     WalletAnswer,
     WalletPage,
     WalletPath,
-    entry_answer,
-    event_answer,
-    operation_answer,
-    stats_answer,
-    transfer_view,
-    wallet_answer,
 )
 from wallet_api.strict import instant
 from wallet_common.operations import Receipt
@@ -44,10 +46,10 @@ Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many items 
 Cursor = Annotated[str, QueryParameter(max_length=1_000, description="`nextCursor` of a page.")]
 Instant = Annotated[str, QueryParameter(max_length=40, description="An RFC 3339 time.")]
 SinceInstant = Annotated[
-    str, QueryParameter(name="from", max_length=40, description="From this time on.")
+    str | None, QueryParameter(name="from", max_length=40, description="From this time on.")
 ]
 UntilInstant = Annotated[
-    str, QueryParameter(name="to", max_length=40, description="Before this time.")
+    str | None, QueryParameter(name="to", max_length=40, description="Before this time.")
 ]
 
 
@@ -137,8 +139,8 @@ async def read_ledger(  # the query's parameters
     books: NamedDependency[Books],
     limit: Limit = _LIMIT_DEFAULT,
     cursor: Cursor | None = None,
-    since: SinceInstant | None = None,
-    until: UntilInstant | None = None,
+    since: SinceInstant = None,
+    until: UntilInstant = None,
     type: FromQuery[EntryType | None] = None,  # noqa: A002  # the wire's name
 ) -> EntryPage:
     """Return the wallet's ledger entries, newest first."""

@@ -7,6 +7,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from wallet_api import strict
+from wallet_api.answers import money_answer, transfer_answer, wallet_answer
 from wallet_api.books import Books
 from wallet_api.edge import Exchange
 from wallet_api.openapi import refusals
@@ -27,9 +28,6 @@ from wallet_api.schemas import (
     TransferBody,
     WalletAnswer,
     WalletPath,
-    money_answer,
-    transfer_answer,
-    wallet_answer,
 )
 from wallet_api.strict import StrictRequest
 from wallet_common.commands import Ask, DebitTransfer, Deposit, OpenWallet, Withdraw

@@ -1,31 +1,37 @@
 """This module is where `python -m wallet_api.token` mints a bearer token for trying things out."""
 
 import argparse
+import sys
 import time
 from collections.abc import Sequence
 
 import jwt
+from pydantic import Field, SecretStr
 
-from wallet_api.settings import ApiSettings
+from wallet_runtime.settings import ServiceSettings
 
 _TTL_SECONDS = 3_600
 
 
-def mint(settings: ApiSettings, *, subject: str, roles: Sequence[str], ttl_seconds: int) -> str:
-    """Return a token that this API accepts; raises ValueError without a secret to sign it."""
-    if settings.jwt_secret is None:
-        message = "WALLET_JWT_SECRET is not set"
-        raise ValueError(message)
+class TokenSettings(ServiceSettings):
+    secret: SecretStr = Field(validation_alias="WALLET_JWT_SECRET")
+    issuer: str = Field("wallet", validation_alias="WALLET_JWT_ISSUER")
+    audience: str = Field("wallet", validation_alias="WALLET_JWT_AUDIENCE")
+
+
+def mint(subject: str, roles: Sequence[str], ttl_seconds: int) -> str:
+    """Return a token that an API with the same environment accepts."""
+    settings = TokenSettings.load()
     now = int(time.time())
     claims = {
-        "iss": settings.jwt_issuer,
-        "aud": settings.jwt_audience,
+        "iss": settings.issuer,
+        "aud": settings.audience,
         "sub": subject,
         "roles": list(roles),
         "iat": now,
         "exp": now + ttl_seconds,
     }
-    return jwt.encode(claims, settings.jwt_secret.get_secret_value(), algorithm="HS256")
+    return jwt.encode(claims, settings.secret.get_secret_value(), algorithm="HS256")
 
 
 def main() -> None:
@@ -35,8 +41,7 @@ def main() -> None:
     parser.add_argument("--role", action="append", required=True, help="payments, auditor or admin")
     parser.add_argument("--ttl", type=int, default=_TTL_SECONDS, help="seconds (default 3600)")
     given = parser.parse_args()
-    token = mint(ApiSettings.load(), subject=given.sub, roles=given.role, ttl_seconds=given.ttl)
-    print(token)  # noqa: T201  # printing is what the command does
+    sys.stdout.write(mint(given.sub, given.role, given.ttl) + "\n")
 
 
 if __name__ == "__main__":

@@ -1,0 +1,178 @@
+"""This module is where stored values become answers: the same value, the same bytes, for ever."""
+
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from wallet_api.problems import remembered, transfer_failed
+from wallet_api.schemas import (
+    EntryAnswer,
+    EventAnswer,
+    FlagAnswer,
+    MoneyAnswer,
+    OperationAnswer,
+    StatsAnswer,
+    StepAnswer,
+    TransferAnswer,
+    TransferView,
+    WalletAnswer,
+)
+from wallet_common.events import Envelope
+from wallet_common.money import render
+from wallet_common.operations import Operation, Receipt
+from wallet_common.transfer import Transfer, TransferState
+from wallet_common.wallet import Rejected
+
+
+def raw(text: str | None) -> msgspec.Raw:
+    """Return stored JSON text as it is; null for none."""
+    return msgspec.Raw((text or "null").encode())
+
+
+def wallet_answer(row: Any) -> WalletAnswer:  # noqa: ANN401  # a row of queries.wallet
+    return WalletAnswer(
+        wallet_id=row.id,
+        owner_id=row.owner_id,
+        currency=row.currency,
+        balance=render(row.balance_minor, row.currency),
+        held=render(row.held_minor, row.currency),
+        available=render(row.balance_minor - row.held_minor, row.currency),
+        status=row.status,
+        version=row.version,
+        created_at=row.created_at,
+        updated_at=row.updated_at,
+        metadata=raw(row.metadata),
+    )
+
+
+def money_answer(operation: Operation, receipt: Receipt) -> MoneyAnswer:
+    return MoneyAnswer(
+        wallet_id=operation.wallet_id,
+        balance=render(receipt.balance_minor, receipt.currency),
+        currency=receipt.currency,
+        request_id=operation.request_id,
+        created=receipt.created,
+        operation_id=operation.operation_id,
+        version=receipt.version,
+    )
+
+
+def transfer_answer(transfer: Transfer) -> TransferAnswer:
+    return TransferAnswer(**_transfer_members(transfer))
+
+
+def transfer_view(transfer: Transfer, row: Any) -> TransferView:  # noqa: ANN401  # of queries.transfer
+    taken: list[tuple[str, datetime]] = [
+        (TransferState.INITIATED, row.initiated_at),
+        (TransferState.DEBITED, row.initiated_at),
+    ]
+    if transfer.state is TransferState.FAILED:
+        taken.append((TransferState.COMPENSATED, row.finished_at))
+    elif row.credited_at is not None:
+        taken.append(("credited", row.credited_at))
+    if transfer.is_final:
+        taken.append((transfer.state, row.finished_at))
+    return TransferView(
+        **_transfer_members(transfer),
+        reason=transfer.reason,
+        reference=transfer.reference,
+        steps=[StepAnswer(str(state), at) for state, at in taken],
+    )
+
+
+def _transfer_members(transfer: Transfer) -> dict[str, Any]:
+    to_balance_minor = transfer.to_balance_minor
+    return {
+        "transfer_id": transfer.id,
+        "from_wallet_id": transfer.from_wallet_id,
+        "to_wallet_id": transfer.to_wallet_id,
+        "amount": render(transfer.amount_minor, transfer.currency),
+        "currency": transfer.currency,
+        "status": transfer.state.value,
+        "request_id": transfer.request_id,
+        "from_balance": render(transfer.from_balance_minor, transfer.currency),
+        "to_balance": None
+        if to_balance_minor is None
+        else render(to_balance_minor, transfer.currency),
+    }
+
+
+def event_answer(event: Envelope) -> EventAnswer:
+    assert event.wallet_version is not None, "a history holds steps of the wallet only"
+    return EventAnswer(
+        id=event.id,
+        type=event.type,
+        schema_version=event.schema_version,
+        occurred_at=event.occurred_at,
+        wallet_id=event.wallet_id,
+        wallet_version=event.wallet_version,
+        transfer_id=event.transfer_id,
+        audit_id=event.audit_id,
+        trace_id=event.trace_id,
+        payload=event.payload,
+    )
+
+
+def operation_answer(operation: Operation, transfer: Transfer | None) -> OperationAnswer:
+    """Render an outcome; `response` is the body that every repetition of the request gets."""
+    status, response = _response(operation, transfer)
+    return OperationAnswer(
+        wallet_id=operation.wallet_id,
+        request_id=operation.request_id,
+        operation_id=operation.operation_id,
+        type=operation.type,
+        status=status,
+        transfer_id=transfer.id if transfer else None,
+        occurred_at=operation.occurred_at,
+        response=msgspec.Raw(response),
+    )
+
+
+def _response(operation: Operation, transfer: Transfer | None) -> tuple[str, bytes]:
+    outcome = operation.outcome
+    if isinstance(outcome, Rejected):
+        problem = remembered(operation, outcome)
+        return "rejected", problem.document("", "")
+    if transfer is None:
+        return "posted", msgspec.json.encode(money_answer(operation, outcome))
+    if transfer.state is TransferState.FAILED:
+        return "failed", transfer_failed(transfer, operation.trace_id).document("", "")
+    if transfer.is_final:
+        return "posted", msgspec.json.encode(transfer_answer(transfer))
+    return "pending", b"null"
+
+
+def entry_answer(row: Any) -> EntryAnswer:  # noqa: ANN401  # a row of queries.entries
+    return EntryAnswer(
+        wallet_id=row.wallet_id,
+        wallet_version=row.wallet_version,
+        type=row.type,
+        amount=render(row.amount_minor, row.currency),
+        balance_after=render(row.balance_after_minor, row.currency),
+        currency=row.currency,
+        counter_account=row.counter_account,
+        operation_id=str(row.operation_id),
+        transfer_id=row.transfer_id and str(row.transfer_id),
+        request_id=row.request_id,
+        occurred_at=row.occurred_at,
+        audit_id=row.audit_id and str(row.audit_id),
+        trace_id=row.trace_id,
+        reference=row.reference,
+        metadata=raw(row.metadata),
+    )
+
+
+def stats_answer(row: Any, flags: list[FlagAnswer]) -> StatsAnswer:  # noqa: ANN401  # of queries.stats
+    return StatsAnswer(
+        wallet_id=row.id,
+        currency=row.currency,
+        total_deposited=render(row.total_deposited_minor or 0, row.currency),
+        total_withdrawn=render(row.total_withdrawn_minor or 0, row.currency),
+        total_transferred_in=render(row.total_transferred_in_minor or 0, row.currency),
+        total_transferred_out=render(row.total_transferred_out_minor or 0, row.currency),
+        last_activity_at=row.last_activity_at,
+        suspicious=bool(row.suspicious),
+        suspicious_reason=row.suspicious_reason,
+        flags=flags,
+    )
