@@ -125,7 +125,7 @@ def test_another_port_when_its_own_was_taken(server: PostgresServer) -> None:
 
 
 def test_a_stranger_with_the_old_pid(server: PostgresServer, python: str) -> None:
-    """A pid in postmaster.pid that was given to a stranger neither stops the start nor is touched."""
+    """A pid in postmaster.pid that is a stranger's now neither stops the start nor is touched."""
     server.kill()
     stranger = subprocess.Popen([python, "-c", "import time; time.sleep(60)"])
     pid_file = server.data / "postmaster.pid"

@@ -1,5 +1,6 @@
 """This module is where the private RabbitMQ is shown to be durable, and alone with us."""
 
+import asyncio
 from pathlib import Path
 
 import aio_pika
@@ -46,6 +47,8 @@ async def test_a_persistent_message_survives_a_kill(broker: RabbitServer) -> Non
     message = aio_pika.Message(b"still here", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
     await channel.default_exchange.publish(message, queue.name)
     await connection.close()
+    # A queue that is younger than this may be lost with the broker (see ERLANG_ARGUMENTS).
+    await asyncio.sleep(0.5)
 
     broker.kill()
     broker.start()
