@@ -73,76 +73,52 @@ async def tell_story(story: Story, database: Database) -> None:
 
 
 async def _money(story: Story) -> datetime:
-    ada, bob = story.ada, story.bob
-    await story.post("A wallet is opened", "", 201, {"id": ada, "ownerId": f"owner-of-{ada}"})
-    first = await story.post(
-        "A deposit", f"/{ada}/deposit", 201, {"amount": "20100.00", "requestId": "demo-1"}
-    )
-    again = await story.post(
-        "The same request again: the same bytes, no second effect",
-        *(f"/{ada}/deposit", 201),
-        amount="20100.00",
-        requestId="demo-1",
-    )
+    deposit, withdraw = f"/{story.ada}/deposit", f"/{story.ada}/withdraw"
+    opening = {"id": story.ada, "ownerId": f"owner-of-{story.ada}"}
+    await story.post("A wallet is opened", "", 201, opening)
+
+    asked = {"amount": "20100.00", "requestId": "demo-1"}
+    first = await story.post("A deposit", deposit, 201, asked)
+    again = await story.post("The same request again: the same bytes", deposit, 201, asked)
     check(first.content == again.content, "the replay differs from the first answer")
-    await story.post(
-        "The same key for another amount: refused, and the field is named",
-        *(f"/{ada}/deposit", 422),
-        amount="20100.01",
-        requestId="demo-1",
-    )
+    other = asked | {"amount": "20100.01"}
+    await story.post("The same key, another amount: refused, the field named", deposit, 422, other)
     before = datetime.now(UTC)
-    await story.post(
-        "A withdrawal", f"/{ada}/withdraw", 201, {"amount": "40.50", "requestId": "demo-2"}
-    )
-    refused = await story.post(
-        "A withdrawal beyond the balance: refused, with the numbers",
-        *(f"/{ada}/withdraw", 422),
-        amount="99999.00",
-        requestId="demo-3",
-    )
-    repeated = await story.post(
-        "The refused one again: refusals are remembered too",
-        *(f"/{ada}/withdraw", 422),
-        amount="99999.00",
-        requestId="demo-3",
-    )
+
+    asked = {"amount": "40.50", "requestId": "demo-2"}
+    await story.post("A withdrawal", withdraw, 201, asked)
+    asked = {"amount": "99999.00", "requestId": "demo-3"}
+    refused = await story.post("More than there is: refused, with numbers", withdraw, 422, asked)
+    repeated = await story.post("And again: refusals are remembered too", withdraw, 422, asked)
     check(refused.content == repeated.content, "the repeated refusal differs from the first")
-    await story.post(
-        "Another wallet, opened by its first deposit", f"/{bob}/deposit", 201, amount="1"
-    )
-    await story.post(
-        "A transfer: debited, credited, completed",
-        *(f"/{ada}/transfer", 201),
-        toWalletId=bob,
-        amount="9.50",
-        requestId="demo-4",
-    )
+
+    first_deposit = {"amount": "1.00"}
+    title = "Another wallet, opened by its first deposit"
+    await story.post(title, f"/{story.bob}/deposit", 201, first_deposit)
+    asked = {"toWalletId": story.bob, "amount": "9.50", "requestId": "demo-4"}
+    title = "A transfer: debited, credited, completed"
+    await story.post(title, f"/{story.ada}/transfer", 201, asked)
     return before
 
 
 async def _past(story: Story, before: datetime) -> None:
-    history = await story.get(
-        "The history: every event, versions without a gap", f"/{story.ada}/history"
-    )
+    title = "The history: every event, versions without a gap"
+    history = await story.get(title, f"/{story.ada}/history")
     versions = [event["walletVersion"] for event in history["items"]]
     print(f"     versions: {versions}")
     check(versions == list(range(len(versions), 0, -1)), f"the history has a gap: {versions}")
-    then = await story.get(
-        "The balance as it was before the withdrawal", f"/{story.ada}", at=before.isoformat()
-    )
+    title = "The balance as it was before the withdrawal"
+    then = await story.get(title, f"/{story.ada}", at=before.isoformat())
     check(then["balance"] == "20100.00", f"the past balance is {then['balance']}")
 
 
 async def _fraud(story: Story) -> None:
-    for nth in ("first", "second"):
-        await story.post(
-            f"A fast withdrawal, the {nth}", f"/{story.ada}/withdraw", 201, amount="5.00"
-        )
-    await _flagged(story, "rapid_withdrawals", "Three withdrawals within a minute are flagged")
-    await story.post(
-        "A withdrawal of 10 000", f"/{story.ada}/withdraw", 201, {"amount": "10000.00"}
-    )
+    withdraw = f"/{story.ada}/withdraw"
+    for nth in ("second", "third"):
+        title = f"The {nth} withdrawal within a minute"
+        await story.post(title, withdraw, 201, {"amount": "5.00"})
+    await _flagged(story, "rapid_withdrawals", "Three within a minute are flagged")
+    await story.post("A withdrawal of 10 000", withdraw, 201, {"amount": "10000.00"})
     await _flagged(story, "large_transaction", "The large one is flagged")
 
 
