@@ -1,4 +1,4 @@
-"""This module is where the verbs of `tools/dev` are shown to answer with the promised exit codes."""
+"""This module is where the verbs of `tools/dev` are shown to keep to their exit codes."""
 
 import json
 import os

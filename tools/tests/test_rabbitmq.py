@@ -1,11 +1,11 @@
 """This module is where the private RabbitMQ is shown to be durable, and alone with us."""
 
-import asyncio
 from pathlib import Path
 
 import aio_pika
 import pytest
 
+from wallet_tools.processes import wait_until
 from wallet_tools.rabbitmq import RabbitServer, accepts_login
 
 pytestmark = pytest.mark.broker
@@ -47,8 +47,9 @@ async def test_a_persistent_message_survives_a_kill(broker: RabbitServer) -> Non
     message = aio_pika.Message(b"still here", delivery_mode=aio_pika.DeliveryMode.PERSISTENT)
     await channel.default_exchange.publish(message, queue.name)
     await connection.close()
-    # A queue that is younger than this may be lost with the broker (see ERLANG_ARGUMENTS).
-    await asyncio.sleep(0.5)
+    # Until its name is on disk a queue is lost with the broker (see ERLANG_ARGUMENTS).
+    [names] = (broker.home / "mnesia").glob("*/quorum/*/names.dets")
+    assert wait_until(lambda: b"survivors" in names.read_bytes(), 0.5)
 
     broker.kill()
     broker.start()

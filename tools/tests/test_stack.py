@@ -139,7 +139,7 @@ def test_an_api_that_never_answers(running: StateFolder, stand_ins: Options) -> 
     broken = msgspec.structs.replace(stand_ins, api_command=("-c", "raise SystemExit('oh no')"))
 
     with pytest.raises(stack.StackFailed, match="oh no"):
-        stack.up(running, broken, say=silent, timeout=3)
+        stack.up(running, broken, say=silent, timeout=1.5)
 
     assert running.ownership().pids() == []
 
@@ -161,11 +161,14 @@ def test_up_in_the_foreground(running: StateFolder, stand_ins: Options) -> None:
     process = subprocess.Popen(
         [sys.executable, "-c", FOREGROUND, str(running.path), options], stdout=subprocess.PIPE
     )
-    eventually(lambda: stack.read_run(running) is not None)
+    assert process.stdout is not None
+    output = b""
+    while not output.endswith(b"Ctrl-C stops it.\n"):
+        output += process.stdout.readline()
     before = run_of(running)
 
     process.terminate()
-    output, _ = process.communicate(timeout=30)
+    process.communicate(timeout=30)
 
     assert process.returncode == 0
     assert before.api in output.decode()

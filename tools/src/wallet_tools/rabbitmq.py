@@ -23,11 +23,11 @@ INSTALL_FOLDERS: Final = ("/usr/lib/rabbitmq/lib", "/usr/local/lib/rabbitmq/lib"
 NODE: Final = "wallet@localhost"
 # The last one keeps a promise that RabbitMQ before 4 breaks: which log belongs to which quorum
 # queue is written about a second after the queue is declared, and after a kill in between the
-# queue never works again. Writing it every 25 ms shrinks that second. (No spaces: a shell splits.)
+# queue never works again. Writing it every 100 ms shrinks that second. (No spaces: a shell splits.)
 ERLANG_ARGUMENTS: Final = (
     "+S 2:2",
     "-kernel inet_dist_use_interface {127,0,0,1}",
-    "-eval F=fun(G)->[dets:sync(T)||T<-dets:all()],timer:sleep(25),G(G)end,spawn(fun()->F(F)end)",
+    "-eval F=fun(G)->[dets:sync(T)||T<-dets:all()],timer:sleep(100),G(G)end,spawn(fun()->F(F)end)",
 )
 CONFIGURATION: Final = """\
 listeners.tcp.1 = {host}:{port}

@@ -10,18 +10,20 @@ from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
 # A lane does not wait long for a stranger's lock; the wallet then gets a lane of its own.
 LANE_LOCK_TIMEOUT_MS: Final = 250
-LOCK_TIMEOUT_MS: Final = 3_000
+LOCK_TIMEOUT_MS: Final = 2_000
 STATEMENT_TIMEOUT_MS: Final = 8_000
 _IDLE_IN_TRANSACTION_TIMEOUT_MS: Final = 15_000
 _CONNECT_TIMEOUT_S: Final = 3
+_APART_CONNECTIONS: Final = 4
 
 
 class Database:
     """
     The engines of one process, made lazily: nothing connects before the first statement.
 
-    `primary` serves single transactions, `lanes` the group commit, `reads` the replica if there
-    is one, else the primary.
+    `primary` serves single transactions, `lanes` the group commit, `apart` the wallets that wait
+    for a stranger's lock (so that waiting takes no connection from anybody else), `reads` the
+    replica if there is one, else the primary.
     """
 
     def __init__(
@@ -35,6 +37,7 @@ class Database:
     ) -> None:
         self.primary = _engine(url, application_name, pool_size, LOCK_TIMEOUT_MS)
         self.lanes = _engine(url, application_name, lane_count, LANE_LOCK_TIMEOUT_MS)
+        self.apart = _engine(url, application_name, _APART_CONNECTIONS, LOCK_TIMEOUT_MS)
         self.reads = (
             _engine(read_url, application_name, pool_size, LOCK_TIMEOUT_MS)
             if read_url
@@ -43,7 +46,7 @@ class Database:
 
     async def dispose(self) -> None:
         """Close every connection."""
-        for engine in {self.primary, self.lanes, self.reads}:
+        for engine in {self.primary, self.lanes, self.apart, self.reads}:
             await engine.dispose()
 
 

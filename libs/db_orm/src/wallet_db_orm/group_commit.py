@@ -39,8 +39,8 @@ class GroupCommit:
     """
     The only way to write. `submit` returns after COMMIT, or raises Busy when nothing is known.
 
-    A wallet that a stranger holds locked leaves its lane and waits in a lane of its own, so that
-    only its own callers wait with it.
+    A wallet that somebody else holds locked leaves its lane and waits in a lane of its own, so
+    that only its own callers wait with it.
     """
 
     def __init__(self, database: Database, *, lane_count: int = 1) -> None:
@@ -76,7 +76,7 @@ class GroupCommit:
         """Let an order wait in its wallet's own lane, outside everybody else's way."""
         wallet_id = waiting.order.command.wallet_id
         if wallet_id not in self._apart:
-            own = _Lane(self, self._database.primary, apart_for=wallet_id)
+            own = _Lane(self, self._database.apart, apart_for=wallet_id)
             self._apart[wallet_id] = own
         self._apart[wallet_id].put(waiting)
 
@@ -125,7 +125,8 @@ class _Lane:
         pause_s = _FIRST_PAUSE_S
         while True:
             try:
-                applied = await apply(self._engine, [each.order for each in batch])
+                orders = [each.order for each in batch]
+                applied = await apply(self._engine, orders, waits=self._apart_for is not None)
             except Exception as error:  # noqa: BLE001  # handed to the callers, none is swallowed
                 if trouble(error) is not Trouble.CONNECTION:
                     return await self._part(batch, error)
@@ -138,7 +139,9 @@ class _Lane:
                 pause_s = min(2 * pause_s, _PAUSE_MAX_S)
             else:
                 for each, outcome in zip(batch, applied, strict=True):
-                    if not each.answer.done():
+                    if outcome is None:
+                        self._group.set_apart(each)
+                    elif not each.answer.done():
                         each.answer.set_result(outcome)
                 return None
 

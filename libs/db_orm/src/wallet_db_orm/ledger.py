@@ -1,8 +1,7 @@
 """
 This module is where many commands become one transaction: lock, look, decide, record.
 
-`apply` locks the wallets in id order, reads what is remembered under their keys, lets the pure
-`decide` fold the commands in arrival order, and writes everything with set-wise statements.
+The pure `decide` folds the commands in arrival order; everything is written set-wise.
 """
 
 from collections import defaultdict
@@ -18,31 +17,37 @@ from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
 from wallet_common import commands as ask
 from wallet_common.errors import Busy, IdempotencyKeyReused, InvariantViolated
 from wallet_common.ledger import decide
-from wallet_common.operations import Operation, Receipt, receipt
+from wallet_common.operations import Operation, receipt
 from wallet_common.transfer import Transfer, TransferState as State
 from wallet_common.wallet import COUNTER_ACCOUNTS, Entry, Posted, Rejected, Surroundings, Wallet
 from wallet_db_orm import statements as sql
 from wallet_db_orm.audit import DeferredAudit
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Applied, Order, Recorded
+from wallet_db_orm.orders import Applied, Order, Recorded, is_under_way
 from wallet_db_orm.rows import StoredTransfer, operation_of, stored_transfer_of, wallet_of
 
 # Creating a wallet that somebody else is creating right now starts the transaction over.
 _RACES_MAX: Final = 5
 
 
-async def apply(engine: AsyncEngine, orders: Sequence[Order]) -> list[Applied]:
+async def apply(
+    engine: AsyncEngine, orders: Sequence[Order], *, waits: bool = True
+) -> list[Applied | None]:
     """
     Carry out `orders` in one transaction and return what came of each, in order.
 
-    Locks every order's wallet. Raising means that nothing happened, unless the connection was
-    lost during COMMIT: then asking again with the same orders tells what happened.
+    Locks every order's wallet. Unless it `waits`, an order whose wallet somebody else holds is
+    left undone: None. Raising means that nothing happened, unless the connection was lost during
+    COMMIT: then asking again with the same orders tells what happened.
     """
     for _ in range(_RACES_MAX):
         with suppress(_Raced):
             async with engine.begin() as connection:
-                batch = await _read(connection, orders)
-                applied = [batch.fold(order) for order in orders]
+                batch = await _read(connection, orders, waits=waits)
+                applied = [
+                    None if order.command.wallet_id in batch.held else batch.fold(order)
+                    for order in orders
+                ]
                 await _write(connection, batch)
             return applied
     message = "others keep creating the same wallets"
@@ -59,6 +64,7 @@ class _Batch:
     def __init__(self, now: datetime) -> None:
         self.now = now
         self.wallets: dict[str, Wallet] = {}
+        self.held: set[str] = set()
         self.recipients: dict[str, Wallet] = {}
         self.siblings: dict[tuple[str, str], Wallet] = {}
         self.operations: dict[tuple[str, str], Operation] = {}
@@ -70,7 +76,7 @@ class _Batch:
     def fold(self, order: Order) -> Applied:
         """Decide one order on what the earlier ones left, and note what must be written."""
         applied = self._recall(order) or self._decide(order)
-        if order.audit is not None and not _is_under_way(order.command, applied):
+        if order.audit is not None and not is_under_way(order.command, applied):
             status = order.audit.status_of(applied)
             self.rows["api_audit"].append(order.audit.record.row(status))
         return applied
@@ -224,26 +230,23 @@ class _Batch:
         return transfer
 
 
-def _is_under_way(command: ask.Command, applied: Applied) -> bool:
-    """Whether the answer is still open: a debited transfer may complete or fail."""
-    if not isinstance(command, ask.DebitTransfer) or not isinstance(applied, Recorded):
-        return False
-    return isinstance(applied.operation.outcome, Receipt)
-
-
-async def _read(connection: AsyncConnection, orders: Sequence[Order]) -> _Batch:
+async def _read(connection: AsyncConnection, orders: Sequence[Order], *, waits: bool) -> _Batch:
     """Lock the wallets, then look: what comes after the locks sees what they waited for."""
     commands = [order.command for order in orders]
-    locked = await connection.exec_driver_sql(
-        sql.LOCK_WALLETS, (list({command.wallet_id for command in commands}),)
-    )
+    wanted = {command.wallet_id for command in commands}
+    lock = sql.LOCK_WALLETS if waits else sql.LOCK_FREE_WALLETS
+    rows = await connection.exec_driver_sql(lock, (list(wanted),))
+    locked = {row.id: wallet_of(row) for row in rows}
     keys = {(c.wallet_id, key) for c in commands if (key := ask.key(c)) is not None}
     looked_up = await connection.exec_driver_sql(
         sql.LOOK_UP, tuple(sql.transpose(list(keys), ("wallet_id", "request_id")))
     )
     found = looked_up.all()
     batch = _Batch(now=found[0].now)
-    batch.wallets = {row.id: wallet_of(row) for row in locked}
+    batch.wallets = locked
+    if not waits and (missing := wanted - locked.keys()):
+        rows = await connection.exec_driver_sql(sql.READ_WALLETS, (list(missing),))
+        batch.held = {row.id for row in rows}
     batch.operations = {
         (row.wallet_id, row.request_id): operation_of(row) for row in found if row.wallet_id
     }

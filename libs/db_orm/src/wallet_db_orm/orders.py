@@ -6,7 +6,7 @@ import msgspec
 
 from wallet_common import commands as ask
 from wallet_common.errors import IdempotencyKeyReused
-from wallet_common.operations import Operation
+from wallet_common.operations import Operation, Receipt
 from wallet_common.transfer import Transfer
 from wallet_common.wallet import Rejected, Wallet
 from wallet_db_orm.audit import AuditRecord
@@ -39,3 +39,10 @@ class Order(msgspec.Struct, frozen=True):
     trace_id: str
     audit_id: str | None = None
     audit: Audited | None = None
+
+
+def is_under_way(command: ask.Command, applied: Applied) -> bool:
+    """Whether the answer is still open: a debited transfer may complete or fail."""
+    if not isinstance(command, ask.DebitTransfer) or not isinstance(applied, Recorded):
+        return False
+    return isinstance(applied.operation.outcome, Receipt)

@@ -85,6 +85,9 @@ SELECT {_WALLET_COLUMNS} FROM wallets WHERE id = ANY($1::text[])
 ORDER BY id FOR NO KEY UPDATE
 """  # noqa: S608  # a constant
 
+# The same for who will not wait: what it leaves out is locked by somebody, or not there at all.
+LOCK_FREE_WALLETS: Final = f"{LOCK_WALLETS} SKIP LOCKED"
+
 READ_WALLETS: Final = f"SELECT {_WALLET_COLUMNS} FROM wallets WHERE id = ANY($1::text[])"  # noqa: S608
 
 READ_SIBLINGS: Final = f"""

@@ -58,8 +58,11 @@ def query(*names: str) -> dict[str, Any]:
     return {"query": frozenset(names)}
 
 
-def strict_query(connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler) -> None:
+async def strict_query(
+    connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
+) -> None:
     """Refuse unknown and repeated query parameters, and limits that are no plain number."""
+    # A coroutine, because the framework sends plain functions to a thread.
     allowed: frozenset[str] = handler.opt.get("query", frozenset())
     for name, values in connection.query_params.dict().items():
         if name not in allowed:

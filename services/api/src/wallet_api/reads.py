@@ -25,7 +25,6 @@ from wallet_api.schemas import (
     EntryPage,
     EventPage,
     FlagAnswer,
-    KeyPath,
     OperationAnswer,
     OwnerId,
     StatsAnswer,
@@ -34,7 +33,7 @@ from wallet_api.schemas import (
     WalletPage,
     WalletPath,
 )
-from wallet_api.strict import instant
+from wallet_api.strict import instant, is_key
 from wallet_common.operations import Receipt
 from wallet_common.wallet import EntryType, Rejected, RejectionReason, WalletStatus
 from wallet_db_orm import queries
@@ -174,15 +173,19 @@ async def read_stats(wallet_id: WalletPath, books: NamedDependency[Books]) -> St
 
 
 @get(
-    "/v1/wallets/{wallet_id:str}/operations/{request_id:str}",
+    "/v1/wallets/{wallet_id:str}/operations/{request_id:path}",
     responses=refusals(400, 404),
     tags=["past"],
 )
 async def read_operation(
-    wallet_id: WalletPath, request_id: KeyPath, books: NamedDependency[Books]
+    wallet_id: WalletPath, request_id: FromPath[str], books: NamedDependency[Books]
 ) -> OperationAnswer:
     """Return what came of a key: "did my payment happen?"."""
-    operation = await queries.operation(books.database.primary, wallet_id, request_id)
+    # A key may hold slashes, so it is a path of its own, told with the slash before it.
+    key = request_id.removeprefix("/")
+    operation = None
+    if is_key(key):
+        operation = await queries.operation(books.database.primary, wallet_id, key)
     if operation is None:
         raise Problem(404, "operation_not_found", "Nothing is recorded under this key.")
     transfer = None

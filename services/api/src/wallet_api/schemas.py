@@ -12,7 +12,6 @@ _WALLET_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$(?!\n)"
 
 WalletId = Annotated[str, msgspec.Meta(pattern=_WALLET_ID, max_length=128)]
 WalletPath = Annotated[str, PathParameter(pattern=_WALLET_ID, max_length=128)]
-KeyPath = Annotated[str, PathParameter(pattern=_KEY, max_length=128)]
 Key = Annotated[str, msgspec.Meta(pattern=_KEY, max_length=128)]
 OwnerId = Annotated[str, msgspec.Meta(pattern=_KEY, max_length=128)]
 CurrencyCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)", max_length=3)]

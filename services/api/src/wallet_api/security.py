@@ -1,6 +1,6 @@
 """This module is where a caller is told apart and let in: one guard, before any body is read."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from typing import Any, Final
 
 import jwt
@@ -18,13 +18,14 @@ _READ_METHODS: Final = frozenset({"GET", "HEAD"})
 _MAY_WRITE: Final = frozenset({"payments", "admin"})
 _MAY_READ: Final = _MAY_WRITE | {"auditor"}
 
-Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], None]
+Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 
 
 def guard(settings: ApiSettings) -> Guard:
     """Return the guard of every route that touches a wallet."""
 
-    def let_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    # A coroutine, because the framework sends plain functions to a thread.
+    async def let_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
         if settings.auth == "off":
             return
         claims = _claims(connection.headers.getall("authorization", []), settings)

@@ -113,12 +113,17 @@ def metadata(raw: msgspec.Raw | msgspec.UnsetType) -> tuple[str | None, str | No
 def idempotency_key(headers: list[tuple[bytes, bytes]], in_body: str | None) -> str | None:
     """Return the key that body or header name; raises a 400 if they disagree."""
     in_header = [value.decode("latin-1") for name, value in headers if name == b"idempotency-key"]
-    if any(_KEY.match(value) is None for value in in_header):
+    if not all(is_key(value) for value in in_header):
         raise invalid("Idempotency-Key", "must be 1 to 128 printable ASCII characters, no spaces")
     keys = {*in_header, *([] if in_body is None else [in_body])}
     if len(keys) > 1:
         raise invalid("Idempotency-Key", "differs from the other key given")
     return keys.pop() if keys else None
+
+
+def is_key(text: str) -> bool:
+    """Say whether `text` can name an intent."""
+    return _KEY.match(text) is not None
 
 
 def instant(name: str, text: str) -> datetime:

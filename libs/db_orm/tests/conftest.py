@@ -1,0 +1,297 @@
+"""This module is where tests of the books get them, as the service, a stranger and a forger."""
+
+import asyncio
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from datetime import UTC, datetime
+from typing import Any
+
+import asyncpg
+import pytest
+
+from wallet_common.commands import Command, DebitTransfer, Deposit, OpenWallet, Withdraw
+from wallet_common.errors import Busy, IdempotencyKeyReused
+from wallet_common.events import Event, decode
+from wallet_common.money import parse_amount
+from wallet_common.operations import Operation, Receipt
+from wallet_common.transfer import Transfer, TransferState
+from wallet_common.wallet import Rejected
+from wallet_db_orm import transfers
+from wallet_db_orm.audit import AuditRecord
+from wallet_db_orm.database import Database
+from wallet_db_orm.group_commit import GroupCommit
+from wallet_db_orm.ids import new_id
+from wallet_db_orm.orders import Applied, Audited, Order, Recorded, Settled
+from wallet_db_orm.outbox import RelaySession
+from wallet_db_orm.rows import StoredTransfer
+from wallet_db_orm.verify import verify
+from wallet_tools.postgres import PostgresServer
+
+APPLICATION = "wallet-test"
+_keys = itertools.count(1)
+
+
+def a_key() -> str:
+    return f"key-{next(_keys)}"
+
+
+def status_of(applied: Applied) -> int:
+    """Return the status as an edge would tell it."""
+    match applied:
+        case (
+            Recorded(operation=Operation(outcome=Rejected()))
+            | Rejected()
+            | Transfer(state=TransferState.FAILED)
+            | IdempotencyKeyReused()
+        ):
+            return 422
+        case _:
+            return 201
+
+
+class Ledger:
+    """One process's way to the books: its connections and its lanes."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self.database = Database(url, application_name=APPLICATION)
+        self.lanes = GroupCommit(self.database)
+
+    async def ask(self, command: Command, *, audited: bool = False) -> Settled:
+        """Submit a command as an HTTP request would, with or without its audit record."""
+        audit_id = new_id()
+        if not audited:
+            return await self.lanes.submit(Order(command, f"trace-{audit_id}"))
+        record = AuditRecord(
+            id=audit_id,
+            method="POST",
+            url=f"/v1/wallets/{command.wallet_id}",
+            body=b"{}",
+            headers={"host": "localhost"},
+            client_ip="127.0.0.1",
+            principal=None,
+            wallet_id=command.wallet_id,
+            request_id=getattr(command, "request_id", None),
+            trace_id=f"trace-{audit_id}",
+            received_at=datetime.now(UTC),
+        )
+        order = Order(command, record.trace_id, audit_id, Audited(record, status_of))
+        return await self.lanes.submit(order)
+
+    async def record(self, command: Command, *, audited: bool = False) -> Recorded:
+        settled = await self.ask(command, audited=audited)
+        assert isinstance(settled, Recorded), settled
+        return settled
+
+    async def post(self, command: Command, *, audited: bool = False) -> Receipt:
+        """Submit a command that must succeed and return its receipt."""
+        outcome = (await self.record(command, audited=audited)).operation.outcome
+        assert isinstance(outcome, Receipt), outcome
+        return outcome
+
+    async def insist(self, command: Command) -> Recorded:
+        """Ask again with the same key, as a client does, until there is an outcome."""
+        while True:
+            with suppress(Busy):
+                return await self.record(command)
+
+    async def debit(self, command: DebitTransfer, *, audited: bool = False) -> StoredTransfer:
+        """Take a transfer's first step and no more, as a driver that dies right after it."""
+        recorded = await self.record(command, audited=audited)
+        assert isinstance(recorded.operation.outcome, Receipt), recorded
+        return await self.stored(command)
+
+    async def stored(self, command: DebitTransfer) -> StoredTransfer:
+        return await transfers.load(self.database.primary, command.wallet_id, command.operation_id)
+
+    async def transfer(self, command: DebitTransfer, *, audited: bool = False) -> Transfer:
+        stored = await self.debit(command, audited=audited)
+        return await transfers.finish(self.lanes, stored)
+
+    async def told(self) -> list[Event]:
+        """Take every event that waits in the outbox, as the one relay."""
+        session = RelaySession(self.url)
+        try:
+            assert await session.acquire()
+            pending = await session.take(100_000)
+            await session.remove([each.position for each in pending])
+        finally:
+            await session.close()
+        return [decode(each.body) for each in pending]
+
+    async def violations(self, *, at_rest: bool = False) -> dict[str, list[dict[str, Any]]]:
+        """Return what the proof finds, by invariant; nothing if the books are good."""
+        report = await verify(self.database.primary, at_rest=at_rest)
+        found = {each.id: list(each.violations) for each in report.invariants if each.violations}
+        assert report.ok == (not found)
+        return found
+
+    async def close(self) -> None:
+        await self.lanes.close()
+        await self.database.dispose()
+
+
+class Builders:
+    """The commands a test needs, with a fresh key unless it names one."""
+
+    def opening(self, wallet_id: str, currency: str = "USD", **more: Any) -> OpenWallet:
+        return OpenWallet(wallet_id, currency, **more)
+
+    def deposit(self, wallet_id: str, amount: str, **more: Any) -> Deposit:
+        return Deposit(**({"opens_in": "USD"} | self._asked(wallet_id, amount) | more))
+
+    def withdrawal(self, wallet_id: str, amount: str, **more: Any) -> Withdraw:
+        return Withdraw(**(self._asked(wallet_id, amount) | more))
+
+    def transfer(self, wallet_id: str, to: str, amount: str, **more: Any) -> DebitTransfer:
+        return DebitTransfer(**(self._asked(wallet_id, amount) | {"to_wallet_id": to} | more))
+
+    def _asked(self, wallet_id: str, amount: str) -> dict[str, Any]:
+        return {
+            "wallet_id": wallet_id,
+            "request_id": a_key(),
+            "operation_id": new_id(),
+            "amount": parse_amount(amount),
+        }
+
+
+class Books:
+    """The database itself, as its superuser sees and abuses it."""
+
+    def __init__(self, url: str) -> None:
+        self.url = url
+        self._own: Any = None
+
+    @asynccontextmanager
+    async def session(self) -> AsyncIterator[Any]:
+        """Yield a connection beside the one that `execute` and its kin use."""
+        connection = await asyncpg.connect(self.url)
+        try:
+            yield connection
+        finally:
+            await connection.close(timeout=5)
+
+    async def execute(self, sql: str, *arguments: object) -> str:
+        return str(await (await self._connection()).execute(sql, *arguments))
+
+    async def rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
+        return [dict(row) for row in await (await self._connection()).fetch(sql, *arguments)]
+
+    async def value(self, sql: str, *arguments: object) -> Any:
+        return await (await self._connection()).fetchval(sql, *arguments)
+
+    async def count(self, table: str) -> int:
+        return int(await self.value(f"SELECT count(*) FROM {table}"))
+
+    async def balances(self) -> dict[str, int]:
+        rows = await self.rows("SELECT id, balance_minor FROM wallets")
+        return {row["id"]: row["balance_minor"] for row in rows}
+
+    async def in_transit(self) -> int:
+        return int(
+            await self.value(
+                "SELECT coalesce(-sum(amount_minor), 0) FROM ledger_entries"
+                " WHERE counter_account = '@transit'"
+            )
+        )
+
+    async def tamper(self, table: str, sql: str, *arguments: object) -> None:
+        """Change what refuses to be changed, as one who owns the tables can."""
+        async with (await self._connection()).transaction():
+            await self.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+            changed = await self.execute(sql, *arguments)
+            assert not changed.endswith(" 0"), "nothing was tampered with"
+            await self.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+
+    @asynccontextmanager
+    async def lock_on(self, *wallet_ids: str) -> AsyncIterator[None]:
+        """Hold the wallets' rows as a stranger does, until the block ends."""
+        async with self.session() as stranger, stranger.transaction():
+            await stranger.fetch("SELECT FROM wallets WHERE id = ANY($1) FOR UPDATE", wallet_ids)
+            yield
+
+    async def terminate(self, application: str = APPLICATION) -> int:
+        """End every session of an application, as an administrator or a failover does."""
+        rows = await self.rows(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
+            " WHERE application_name = $1 AND datname = current_database()",
+            application,
+        )
+        return len(rows)
+
+    async def deadlocks(self) -> int:
+        """Count deadlocks once every session has reported: it does so at the latest when it ends."""
+        others = (
+            "SELECT count(*) = 0 FROM pg_stat_activity"
+            " WHERE datname = current_database() AND application_name = $1"
+        )
+        assert await until(lambda: self.value(others, APPLICATION))
+        return int(
+            await self.value(
+                "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+            )
+        )
+
+    async def close(self) -> None:
+        if self._own is not None:
+            await self._own.close(timeout=5)
+
+    async def _connection(self) -> Any:
+        if self._own is None:
+            self._own = await asyncpg.connect(self.url)
+        return self._own
+
+
+async def until(condition: Callable[[], Awaitable[Any]], seconds: float = 10) -> bool:
+    """Ask until the answer is yes or the time is up; return the last answer."""
+    deadline = time.monotonic() + seconds
+    while not await condition():
+        if time.monotonic() > deadline:
+            return False
+        await asyncio.sleep(0.02)
+    return True
+
+
+@pytest.fixture(name="until")
+def _until() -> Callable[..., Awaitable[bool]]:
+    """Return the poller: it waits for a condition, never for a time."""
+    return until
+
+
+@pytest.fixture
+def a() -> Builders:
+    """Return the builders of commands: `a.deposit("w1", "10.00")`."""
+    return Builders()
+
+
+@pytest.fixture
+async def books(postgres_server: PostgresServer, database_url: str) -> AsyncIterator[Books]:
+    """Yield the superuser's way to this test's database."""
+    books = Books(postgres_server.url(database_url.rpartition("/")[2]))
+    yield books
+    await books.close()
+
+
+@pytest.fixture
+async def breakable(database_url: str) -> AsyncIterator[Ledger]:
+    """Yield the books of a test that breaks them."""
+    ledger = Ledger(database_url)
+    yield ledger
+    await ledger.close()
+
+
+@pytest.fixture
+async def ledger(breakable: Ledger) -> AsyncIterator[Ledger]:
+    """Yield the books; whatever the test did, they are proved at its end."""
+    yield breakable
+    assert await breakable.violations() == {}
+
+
+@pytest.fixture
+async def other(database_url: str, ledger: Ledger) -> AsyncIterator[Ledger]:
+    """Yield another process's way to the same books."""
+    other = Ledger(database_url)
+    yield other
+    await other.close()

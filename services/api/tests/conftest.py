@@ -1,0 +1,195 @@
+"""This module is where the API's tests get the application, real processes of it, and its books."""
+
+import asyncio
+import contextlib
+import itertools
+import os
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from typing import Any
+
+import asyncpg
+import httpx
+import jwt
+import pytest
+import structlog
+import uvicorn
+
+from wallet_api.app import create_app
+from wallet_api.edge import Edge
+from wallet_api.settings import ApiSettings
+from wallet_tools import environment
+from wallet_tools.ports import free_port
+from wallet_tools.processes import wait_until
+
+SECRET = "a secret of more than thirty-two bytes"
+DEADLINE_S = 15.0
+_traces = itertools.count(1)
+
+
+@pytest.fixture(autouse=True)
+def quiet_logs() -> Iterator[None]:
+    """Keep the line per request out of the way: ten thousand requests make ten thousand lines."""
+    before = structlog.get_config()
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
+    yield
+    structlog.configure(**before)
+
+
+@pytest.fixture
+def configured(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Callable[..., ApiSettings]:
+    """Return a builder of settings: off the caller's environment, on this test's database."""
+    for name in os.environ:
+        if name.startswith(environment.PASSED_PREFIXES):
+            monkeypatch.delenv(name)
+
+    def load(**given: str) -> ApiSettings:
+        defaults = {"WALLET_DATABASE_URL": database_url, "WALLET_AUTH": "off"}
+        for name, value in (defaults | given).items():
+            monkeypatch.setenv(name, value)
+        return ApiSettings.load()
+
+    return load
+
+
+@pytest.fixture
+def client_of() -> Callable[[ApiSettings], AbstractAsyncContextManager[httpx.AsyncClient]]:
+    """Return how to run the whole application in this process, from start-up to shutdown."""
+
+    @asynccontextmanager
+    async def run(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
+        app = create_app(settings)
+        transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]  # litestar's and httpx' names for the same callable
+        async with (
+            _lifespan(app),
+            httpx.AsyncClient(transport=transport, base_url="http://wallet", timeout=30) as client,
+        ):
+            yield client
+
+    return run
+
+
+@pytest.fixture
+async def api(
+    configured: Callable[..., ApiSettings],
+    client_of: Callable[[ApiSettings], AbstractAsyncContextManager[httpx.AsyncClient]],
+) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client of the application as it is configured by default, without tokens."""
+    async with client_of(configured()) as client:
+        yield client
+
+
+@pytest.fixture
+async def sql(database_url: str) -> AsyncIterator[Any]:
+    """Yield a connection to this test's database, past the API."""
+    connection = await asyncpg.connect(database_url.replace("+asyncpg", ""))
+    yield connection
+    await connection.close(timeout=5)
+
+
+@pytest.fixture
+def trace() -> Callable[[], dict[str, str]]:
+    """Return a builder of headers with a trace id that nobody else has."""
+    return lambda: {"X-Trace-Id": f"trace-{next(_traces)}"}
+
+
+@pytest.fixture
+def token() -> Callable[..., str]:
+    """Return a minter of tokens; a claim given as None is left out."""
+
+    def mint(secret: str = SECRET, algorithm: str = "HS256", **claims: object) -> str:
+        usual = {"iss": "wallet", "aud": "wallet", "sub": "alice", "roles": ["payments"]}
+        told = usual | {"exp": int(time.time()) + 600} | claims
+        kept = {name: value for name, value in told.items() if value is not None}
+        return jwt.encode(kept, secret, algorithm=algorithm)
+
+    return mint
+
+
+@pytest.fixture
+def start_api(
+    database_url: str,
+) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], str]]]:
+    """Yield how to start a process of the API, as a supervisor would; returns it and its URL."""
+    started: list[subprocess.Popen[bytes]] = []
+
+    def start(**given: str) -> tuple[subprocess.Popen[bytes], str]:
+        port = free_port()
+        variables = {
+            "WALLET_DATABASE_URL": database_url,
+            "WALLET_AUTH": "off",
+            "WALLET_PORT": str(port),
+            "LOG_LEVEL": "ERROR",
+        }
+        process = subprocess.Popen(
+            [sys.executable, "-m", "wallet_api.main"],
+            env=environment.system() | variables | given,
+        )
+        started.append(process)
+        assert wait_until(lambda: _listens(port), DEADLINE_S), "the API does not listen"
+        return process, f"http://127.0.0.1:{port}"
+
+    yield start
+    for process in started:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+async def serve() -> AsyncIterator[Callable[[Edge], Awaitable[int]]]:
+    """Yield how to put a real server in front of an application of this process."""
+    async with AsyncExitStack() as stack:
+
+        async def start(app: Edge) -> int:
+            return await stack.enter_async_context(_served(app))
+
+        yield start
+
+
+@pytest.fixture
+def eventually() -> Callable[[Callable[[], Awaitable[object]]], Awaitable[object]]:
+    """Return how to ask until the answer is true; it fails when the deadline has passed."""
+
+    async def ask(question: Callable[[], Awaitable[object]]) -> object:
+        async with asyncio.timeout(DEADLINE_S):
+            while not (answer := await question()):
+                await asyncio.sleep(0.05)
+        return answer
+
+    return ask
+
+
+@asynccontextmanager
+async def _lifespan(app: Edge) -> AsyncIterator[None]:
+    """Send an application the events by which a server starts and stops it."""
+    to_app: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+    from_app: asyncio.Queue[Mapping[str, Any]] = asyncio.Queue()
+    scope: Any = {"type": "lifespan", "asgi": {"version": "3.0"}, "state": {}}
+    running = asyncio.create_task(app(scope, to_app.get, from_app.put))  # type: ignore[arg-type]  # the framework's messages are TypedDicts
+    for step in ("startup", "shutdown"):
+        to_app.put_nowait({"type": f"lifespan.{step}"})
+        assert (await from_app.get())["type"] == f"lifespan.{step}.complete"
+        if step == "startup":
+            yield
+    await running
+
+
+@asynccontextmanager
+async def _served(app: Edge) -> AsyncIterator[int]:
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")  # type: ignore[arg-type]  # as in client_of
+        server = uvicorn.Server(config)
+        running = asyncio.create_task(server.serve(sockets=[listener]))
+        yield listener.getsockname()[1]
+        server.should_exit = True
+        await running
+
+
+def _listens(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
