@@ -35,7 +35,7 @@ _traces = itertools.count(1)
 def quiet_logs() -> Iterator[None]:
     """Keep the line per request out of the way: ten thousand requests make ten thousand lines."""
     before = structlog.get_config()
-    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("error"))
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger("critical"))
     yield
     structlog.configure(**before)
 

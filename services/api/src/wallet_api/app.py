@@ -14,10 +14,10 @@ from pydantic import SecretStr
 from wallet_api import health, openapi, reads, routes
 from wallet_api.books import Books
 from wallet_api.edge import Edge
-from wallet_api.problems import MEDIA_TYPE, Problem, busy, invalid
+from wallet_api.problems import MEDIA_TYPE, Problem, busy
 from wallet_api.security import guard
 from wallet_api.settings import ApiSettings
-from wallet_api.strict import StrictRequest
+from wallet_api.strict import StrictRequest, invalid_form
 from wallet_common.errors import Busy
 from wallet_db_orm.audit import AuditRecord, record_refusal
 from wallet_db_orm.database import Database, Trouble, trouble
@@ -117,12 +117,8 @@ def _http_problem(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         fault = faults[0] if faults and isinstance(faults[0], dict) else {}
         if fault.get("key") == "data":
             return _problem(request, Problem(400, "malformed_json", "The body is empty."))
-        return _problem(
-            request,
-            invalid(
-                str(fault.get("key", "request")), str(fault.get("message", error.detail))[:200]
-            ),
-        )
+        field, message = fault.get("key", "request"), fault.get("message", error.detail)
+        return _problem(request, invalid_form(str(field), str(message)))
     code, detail = _CODES.get(error.status_code, ("refused", error.detail))
     return _problem(request, Problem(error.status_code, code, detail, headers=error.headers))
 

@@ -42,8 +42,10 @@ _LIMIT_DEFAULT: Final = 50
 _FLAGS_MAX: Final = 100
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many items at most.")]
-Cursor = Annotated[str, QueryParameter(max_length=1_000, description="`nextCursor` of a page.")]
-Instant = Annotated[str, QueryParameter(max_length=40, description="An RFC 3339 time.")]
+Cursor = Annotated[
+    str | None, QueryParameter(max_length=1_000, description="`nextCursor` of a page.")
+]
+Instant = Annotated[str | None, QueryParameter(max_length=40, description="An RFC 3339 time.")]
 SinceInstant = Annotated[
     str | None, QueryParameter(name="from", max_length=40, description="From this time on.")
 ]
@@ -64,7 +66,7 @@ async def list_wallets(
     currency: FromQuery[CurrencyCode | None] = None,
     status: FromQuery[WalletStatus | None] = None,
     limit: Limit = _LIMIT_DEFAULT,
-    cursor: Cursor | None = None,
+    cursor: Cursor = None,
 ) -> WalletPage:
     """List wallets in the order of their ids."""
     scope = f"wallets:{ownerId}:{currency}:{status}"
@@ -88,7 +90,7 @@ async def list_wallets(
     **query("at"),
 )
 async def read_wallet(
-    wallet_id: WalletPath, books: NamedDependency[Books], at: Instant | None = None
+    wallet_id: WalletPath, books: NamedDependency[Books], at: Instant = None
 ) -> WalletAnswer:
     """Return the wallet as it stands, or as it stood `at` a time."""
     if at is None:
@@ -108,8 +110,8 @@ async def read_history(
     wallet_id: WalletPath,
     books: NamedDependency[Books],
     limit: Limit = _LIMIT_DEFAULT,
-    cursor: Cursor | None = None,
-    before: Instant | None = None,
+    cursor: Cursor = None,
+    before: Instant = None,
 ) -> EventPage:
     """Return the wallet's events, newest first."""
     scope = f"history:{wallet_id}:{before}"
@@ -137,7 +139,7 @@ async def read_ledger(  # the query's parameters
     wallet_id: WalletPath,
     books: NamedDependency[Books],
     limit: Limit = _LIMIT_DEFAULT,
-    cursor: Cursor | None = None,
+    cursor: Cursor = None,
     since: SinceInstant = None,
     until: UntilInstant = None,
     type: FromQuery[EntryType | None] = None,  # noqa: A002  # the wire's name

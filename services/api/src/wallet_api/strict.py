@@ -25,6 +25,14 @@ _RFC_3339: Final = re.compile(
     r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII
 )
 _MSGSPEC_PLACE: Final = re.compile(r"\A(?P<message>.*) - at `\$\.?(?P<place>.*)`\Z", re.DOTALL)
+# What a pattern means, by the field that has it; a regular expression is no help to a caller.
+_FORMS: Final = {
+    "requestId": "must be 1 to 128 printable ASCII characters without spaces",
+    "ownerId": "must be 1 to 128 printable ASCII characters without spaces",
+    "currency": "must be a code of three capital letters",
+    "reference": "must be 1 to 256 characters without control characters",
+}
+_WALLET_FORM: Final = "must be 1 to 128 letters, digits or _.:- beginning with a letter or digit"
 _MSGSPEC_FIELD: Final = re.compile(r"field `(?P<field>[^`]*)`")
 
 
@@ -170,4 +178,12 @@ def _invalid(reason: str) -> Problem:
     named = _MSGSPEC_FIELD.search(message)
     place = placed["place"] if placed else ""
     field = ".".join(part for part in (place, named["field"] if named else "") if part)
-    return invalid(field[:100] or "body", message[:200])
+    return invalid_form(field[:100] or "body", message)
+
+
+def invalid_form(field: str, message: str) -> Problem:
+    """Return the problem of a field that the decoder refused, told in words."""
+    wire_name = "walletId" if field == "wallet_id" else field
+    if "matching regex" in message or "of length" in message:
+        message = _FORMS.get(wire_name, _WALLET_FORM)
+    return invalid(wire_name, message[:200])

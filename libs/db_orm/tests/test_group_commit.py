@@ -1,0 +1,150 @@
+"""This module is where callers who share transactions are kept out of each other's troubles."""
+
+import asyncio
+import contextlib
+from typing import TYPE_CHECKING
+
+import pytest
+from sqlalchemy.exc import IntegrityError
+
+from wallet_common.errors import Busy
+from wallet_db_orm.group_commit import PENDING_MAX
+
+if TYPE_CHECKING:
+    from libs.db_orm.tests.conftest import Books, Builders, Ledger
+
+# The contract's limit for a caller whose wallet somebody else holds.
+BUSY_WITHIN_S = 6
+
+
+async def test_a_strangers_lock_holds_up_only_the_wallet_that_it_is_on(
+    ledger: "Ledger", books: "Books", a: "Builders"
+) -> None:
+    """While a stranger holds one wallet, its callers wait and all others are served."""
+    for wallet_id in ("held", *map(str, range(20))):
+        await ledger.post(a.deposit(wallet_id, "5.00"))
+
+    async with books.lock_on("held"):
+        waiting = [
+            asyncio.create_task(ledger.record(a.withdrawal("held", "1.00"))) for _ in range(10)
+        ]
+        for _ in range(5):
+            await asyncio.gather(*(ledger.post(a.deposit(str(n), "1.00")) for n in range(20)))
+        assert not any(each.done() for each in waiting)
+
+    await asyncio.gather(*waiting, return_exceptions=True)
+    assert (await books.balances())["0"] == 1000
+
+
+async def test_callers_of_a_held_wallet_are_told_to_come_back(
+    ledger: "Ledger", books: "Books", a: "Builders"
+) -> None:
+    """Whoever asks for a held wallet, early or late, is told Busy within the promised time."""
+    await ledger.post(a.deposit("held", "5.00"))
+    await ledger.post(a.deposit("free", "5.00"))
+
+    async def told_busy() -> None:
+        async with asyncio.timeout(BUSY_WITHIN_S):
+            with pytest.raises(Busy):
+                await ledger.record(a.withdrawal("held", "1.00"))
+
+    async with books.lock_on("held"), asyncio.TaskGroup() as callers:
+        callers.create_task(told_busy())
+        # Once a neighbour is served the first caller waits apart, and later ones behind it.
+        for _ in range(3):
+            await ledger.post(a.deposit("free", "1.00"))
+            callers.create_task(told_busy())
+
+    assert (await ledger.post(a.withdrawal("held", "5.00"))).balance_minor == 0
+    assert await books.balances() == {"held": 0, "free": 800}
+
+
+async def test_a_lock_that_is_let_go_in_time_costs_nobody_an_answer(
+    ledger: "Ledger", books: "Books", a: "Builders"
+) -> None:
+    """A caller who waited for a stranger is served as soon as the stranger is gone."""
+    await ledger.post(a.deposit("held", "5.00"))
+    await ledger.post(a.deposit("free", "5.00"))
+
+    async with books.lock_on("held"):
+        waiting = asyncio.create_task(ledger.post(a.withdrawal("held", "1.00")))
+        await ledger.post(a.deposit("free", "1.00"))
+
+    assert (await waiting).balance_minor == 400
+
+
+async def test_a_full_queue_is_busy_at_once(
+    ledger: "Ledger", books: "Books", a: "Builders"
+) -> None:
+    """What the queue cannot hold is refused without waiting, what it holds is carried out."""
+    await ledger.post(a.deposit("w1", "1.00"))
+
+    answers = await asyncio.gather(
+        *(ledger.post(a.deposit("w1", "1.00")) for _ in range(PENDING_MAX)),
+        *(ledger.post(a.deposit("w1", "1.00")) for _ in range(7)),
+        return_exceptions=True,
+    )
+
+    assert [type(each) for each in answers[PENDING_MAX:]] == [Busy] * 7
+    assert not any(isinstance(each, BaseException) for each in answers[:PENDING_MAX])
+    assert await books.balances() == {"w1": 100 * (PENDING_MAX + 1)}
+    assert ledger.lanes.pending == 0
+
+
+async def test_a_caller_who_gives_up_does_no_harm(
+    ledger: "Ledger", books: "Books", a: "Builders"
+) -> None:
+    """Half of the callers leave at any moment; asked again, each order has happened once."""
+    orders = [a.deposit(f"w{number % 5}", "1.00") for number in range(200)]
+    await ledger.post(orders[0])
+    calls = [asyncio.create_task(ledger.record(order)) for order in orders]
+    patient = calls[::2]
+
+    for left, call in enumerate(calls[1::2]):
+        call.cancel()
+        if left % 10 == 0:
+            await ledger.post(a.deposit("other", "1.00"))
+    await asyncio.gather(*calls, return_exceptions=True)
+
+    assert all(not each.cancelled() and each.exception() is None for each in patient)
+    await asyncio.gather(*(ledger.record(order) for order in orders))
+    balances = await books.balances()
+    assert [balances[f"w{number}"] for number in range(5)] == [4000] * 5
+    assert ledger.lanes.pending == 0
+
+
+async def test_an_order_that_the_database_refuses_fails_alone(
+    ledger: "Ledger", books: "Books", a: "Builders"
+) -> None:
+    """One order that no transaction can hold raises to its caller; its neighbours are booked."""
+    await ledger.post(a.deposit("w1", "1.00"))
+    await books.execute(
+        "ALTER TABLE ledger_entries ADD CONSTRAINT no_reference CHECK (reference <> 'bad')"
+    )
+
+    answers = await asyncio.gather(
+        *(
+            ledger.post(a.deposit("w1", "1.00", reference="bad" if n == 7 else None))
+            for n in range(20)
+        ),
+        return_exceptions=True,
+    )
+
+    assert [n for n, each in enumerate(answers) if isinstance(each, IntegrityError)] == [7]
+    assert await books.balances() == {"w1": 2000}
+
+
+async def test_closing_finishes_what_is_queued(
+    ledger: "Ledger", books: "Books", a: "Builders"
+) -> None:
+    """A graceful stop carries out all that was accepted, also what waits apart."""
+    await ledger.post(a.deposit("w1", "1.00"))
+    async with books.lock_on("w1"):
+        calls = [asyncio.create_task(ledger.post(a.deposit("w1", "1.00"))) for _ in range(9)]
+        await ledger.post(a.deposit("w2", "1.00"))
+
+    await ledger.lanes.close()
+
+    with contextlib.suppress(asyncio.InvalidStateError):
+        assert [each.exception() for each in calls] == [None] * 9
+    assert await books.balances() == {"w1": 1000, "w2": 100}
