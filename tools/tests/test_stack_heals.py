@@ -5,6 +5,7 @@ import os
 import signal
 import urllib.request
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import msgspec
@@ -29,6 +30,10 @@ def ask(state: StateFolder) -> dict[str, Any]:
     with urllib.request.urlopen(f"{run_of(state).api}/", timeout=10) as answer:
         body: dict[str, Any] = json.load(answer)
         return body
+
+
+def states(state: StateFolder) -> dict[str, str]:
+    return {each["name"]: each["state"] for each in stack.status(state).processes}
 
 
 def eventually(condition: Callable[[], bool], seconds: float = 20) -> None:
@@ -81,11 +86,17 @@ def test_a_killed_service_comes_back(running: StateFolder) -> None:
 
 def test_clients_wait_while_the_api_is_down(running: StateFolder) -> None:
     """A request sent while no API process lives is answered by the next one."""
-    before = run_of(running).pids.api
-    for pid in before:
+    before = run_of(running).pids
+    os.kill(before.supervisor, signal.SIGSTOP)
+    for pid in before.api:
         os.kill(pid, signal.SIGKILL)
+    eventually(lambda: states(running)["api"] == states(running)["api 2"] == "dead")
 
-    assert ask(running)["pid"] not in before
+    with ThreadPoolExecutor(1) as pool:
+        answer = pool.submit(ask, running)
+        assert not wait_until(answer.done, 0.3)
+        os.kill(before.supervisor, signal.SIGCONT)
+        assert answer.result(timeout=20)["pid"] not in before.api
 
 
 def test_a_killed_postgres_comes_back(running: StateFolder) -> None:
@@ -108,9 +119,8 @@ def test_a_stopped_supervisor_restarts_nothing(running: StateFolder) -> None:
     os.kill(before.worker[0], signal.SIGKILL)
     # Three times the pause before a restart.
     assert not wait_until(lambda: run_of(running).pids.worker != before.worker, 0.6)
-    states = {each["name"]: each["state"] for each in stack.status(running).processes}
-    assert states["supervisor"] == "stopped"
-    assert states["worker"] == "dead"
+    assert states(running)["supervisor"] == "stopped"
+    assert states(running)["worker"] == "dead"
 
     os.kill(before.supervisor, signal.SIGCONT)
     eventually(lambda: run_of(running).pids.worker != before.worker)

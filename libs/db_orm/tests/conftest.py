@@ -107,7 +107,10 @@ class Ledger:
         return await transfers.load(self.database.primary, command.wallet_id, command.operation_id)
 
     async def transfer(self, command: DebitTransfer, *, audited: bool = False) -> Transfer:
-        stored = await self.debit(command, audited=audited)
+        return await self.finished(await self.debit(command, audited=audited))
+
+    async def finished(self, stored: StoredTransfer) -> Transfer:
+        """Drive a transfer to its end, as its caller or as recovery."""
         return await transfers.finish(self.lanes, stored)
 
     async def told(self) -> list[Event]:
@@ -286,6 +289,8 @@ async def breakable(database_url: str) -> AsyncIterator[Ledger]:
 async def ledger(breakable: Ledger) -> AsyncIterator[Ledger]:
     """Yield the books; whatever the test did, they are proved at its end."""
     yield breakable
+    # The test may have ended our sessions.
+    await breakable.close()
     assert await breakable.violations() == {}
 
 

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy.exc import IntegrityError
 
 from wallet_common.errors import Busy
+from wallet_db_orm import queries
 from wallet_db_orm.group_commit import PENDING_MAX
 
 if TYPE_CHECKING:
@@ -57,6 +58,28 @@ async def test_callers_of_a_held_wallet_are_told_to_come_back(
 
     assert (await ledger.post(a.withdrawal("held", "5.00"))).balance_minor == 0
     assert await books.balances() == {"held": 0, "free": 800}
+
+
+async def test_many_held_wallets_keep_nobody_waiting_beyond_the_promise(
+    ledger: "Ledger", books: "Books", a: "Builders"
+) -> None:
+    """However many wallets strangers hold, their callers are told Busy in time, others served."""
+    held = [f"held{number}" for number in range(12)]
+    await asyncio.gather(*(ledger.post(a.deposit(each, "5.00")) for each in [*held, "free"]))
+
+    async def told_busy(wallet_id: str) -> None:
+        async with asyncio.timeout(BUSY_WITHIN_S):
+            with pytest.raises(Busy):
+                await ledger.record(a.withdrawal(wallet_id, "1.00"))
+
+    async with books.lock_on(*held), asyncio.TaskGroup() as callers:
+        for _ in range(2):
+            for wallet_id in held:
+                callers.create_task(told_busy(wallet_id))
+            await ledger.post(a.deposit("free", "1.00"))
+            await queries.wallet(ledger.database.reads, "free")
+
+    assert (await books.balances())["free"] == 700
 
 
 async def test_a_lock_that_is_let_go_in_time_costs_nobody_an_answer(

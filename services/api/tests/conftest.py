@@ -92,6 +92,47 @@ async def sql(database_url: str) -> AsyncIterator[Any]:
 
 
 @pytest.fixture
+def a_wallet(api: httpx.AsyncClient) -> Callable[..., Awaitable[str]]:
+    """Return a builder of wallets that hold money; it returns the new wallet's id."""
+
+    async def build(balance: str = "100.00", currency: str = "USD") -> str:
+        opened = await api.post("/v1/wallets", json={"currency": currency})
+        wallet_id: str = opened.json()["walletId"]
+        if balance != "0":
+            deposited = await api.post(f"/v1/wallets/{wallet_id}/deposit", json={"amount": balance})
+            assert deposited.status_code == 201, deposited.text
+        return wallet_id
+
+    return build
+
+
+@pytest.fixture
+def books(sql: Any) -> Callable[[], Awaitable[tuple[int, ...]]]:
+    """Return how to look at all that an effect would change; equal looks mean no effect."""
+
+    async def look() -> tuple[int, ...]:
+        tables = ("ledger_entries", "operations", "events", "outbox", "transfers", "wallets")
+        counts = [f"(SELECT count(*) FROM {table})" for table in tables]
+        sums = "coalesce(sum(balance_minor), 0)::text, coalesce(sum(version), 0)::bigint"
+        return tuple(await sql.fetchrow(f"SELECT {', '.join(counts)}, {sums} FROM wallets"))
+
+    return look
+
+
+@pytest.fixture
+def audited(sql: Any) -> Callable[[httpx.Response], Awaitable[list[int]]]:
+    """Return how to ask which statuses the audit has for the request behind a response."""
+
+    async def statuses(response: httpx.Response) -> list[int]:
+        rows = await sql.fetch(
+            "SELECT status FROM api_audit WHERE trace_id = $1", response.headers["X-Trace-Id"]
+        )
+        return [row["status"] for row in rows]
+
+    return statuses
+
+
+@pytest.fixture
 def trace() -> Callable[[], dict[str, str]]:
     """Return a builder of headers with a trace id that nobody else has."""
     return lambda: {"X-Trace-Id": f"trace-{next(_traces)}"}

@@ -74,7 +74,7 @@ def up(
     state.create()
     log = state.logs / "supervisor.log"
     seen, began = log.stat().st_size if log.exists() else 0, time.time()
-    is_new = _start_supervisor(state, options)
+    is_new = state.supervisor_pid() is None and _start_supervisor(state, options)
     deadline = time.monotonic() + timeout
     while not (run := _answering(state)):
         seen = _repeat(state, seen, say) if is_new else seen
@@ -171,7 +171,7 @@ def _answering(state: StateFolder) -> Run | None:
     if run is None:
         return None
     try:
-        with urllib.request.urlopen(f"{run.api}/readyz", timeout=5) as answer:
+        with urllib.request.urlopen(f"{run.api}/readyz", timeout=2) as answer:
             return run if answer.status == 200 else None
     except (urllib.error.URLError, OSError):
         return None

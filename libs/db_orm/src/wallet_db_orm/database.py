@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from enum import Enum
 from typing import Final
 
+import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError, TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
@@ -105,11 +106,15 @@ def trouble(error: BaseException) -> Trouble:
     """Name the trouble behind an exception that a transaction raised."""
     if isinstance(error, (PoolTimeoutError, OSError, asyncio.TimeoutError, InterfaceError)):
         return Trouble.CONNECTION
-    if not isinstance(error, DBAPIError):
+    if isinstance(error, DBAPIError):
+        if error.connection_invalidated:
+            return Trouble.CONNECTION
+        sqlstate = getattr(error.orig, "sqlstate", None)
+    elif isinstance(error, (asyncpg.InterfaceError, asyncpg.PostgresError)):
+        # A connection that ends while SQLAlchemy still sets it up tells so in the driver's words.
+        sqlstate = getattr(error, "sqlstate", None)
+    else:
         return Trouble.OTHER
-    if error.connection_invalidated:
-        return Trouble.CONNECTION
-    sqlstate = getattr(error.orig, "sqlstate", None)
     if sqlstate is None or sqlstate in _CONNECTION or sqlstate.startswith("08"):
         return Trouble.CONNECTION
     if sqlstate in _CONTENTION:

@@ -60,7 +60,12 @@ class GroupCommit:
         )
         self.pending += 1
         try:
-            applied = await answer
+            # Whatever holds it up, a queue or a lock or a silent server, nobody waits longer; to
+            # give up is to cancel.
+            async with asyncio.timeout(PATIENCE_S):
+                applied = await answer
+        except TimeoutError as late:
+            raise _busy(late) from late
         finally:
             self.pending -= 1
         if isinstance(applied, IdempotencyKeyReused):

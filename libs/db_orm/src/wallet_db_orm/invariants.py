@@ -26,12 +26,15 @@ INVARIANTS: Final = (
         "per currency, wallets and system accounts sum to zero",
         _WALLETS,
         """
-        SELECT NULL AS "walletId", currency, sum(total)::text AS "sumMinor" FROM (
-            SELECT currency, sum(balance_minor) AS total FROM wallets GROUP BY currency
+        WITH legs AS (
+            SELECT id AS wallet_id, currency, balance_minor::numeric AS minor FROM wallets
             UNION ALL
-            SELECT currency, -sum(amount_minor) FROM ledger_entries GROUP BY currency
-        ) AS legs
-        GROUP BY currency HAVING sum(total) <> 0
+            SELECT wallet_id, currency, -amount_minor::numeric FROM ledger_entries
+        )
+        SELECT wallet_id AS "walletId", currency, sum(minor)::text AS "differenceMinor"
+        FROM legs
+        WHERE currency IN (SELECT currency FROM legs GROUP BY currency HAVING sum(minor) <> 0)
+        GROUP BY wallet_id, currency HAVING sum(minor) <> 0
         """,
     ),
     Invariant(
@@ -177,19 +180,18 @@ INVARIANTS: Final = (
         "@transit holds exactly what debited transfers have not brought yet",
         _TRANSFERS,
         """
-        SELECT NULL AS "walletId", currency, sum(total)::text AS "differenceMinor" FROM (
-            SELECT currency, -sum(amount_minor) AS total FROM ledger_entries
-            WHERE counter_account = '@transit' GROUP BY currency
-            UNION ALL
-            SELECT t.currency, -sum(t.amount_minor) FROM transfers AS t
-            WHERE t.state = 'debited' AND NOT EXISTS (
-                SELECT FROM operations AS o
-                WHERE o.wallet_id = t.to_wallet_id AND o.request_id = 'credit ' || t.id::text
-                    AND o.outcome ->> 'type' = 'posted'
-            )
-            GROUP BY t.currency
-        ) AS legs
-        GROUP BY currency HAVING sum(total) <> 0
+        SELECT coalesce(t.from_wallet_id, l.wallet_id) AS "walletId",
+            coalesce(t.id, l.transfer_id) AS "transferId", l.minor::text AS "inTransitMinor"
+        FROM transfers AS t
+        FULL JOIN (
+            SELECT transfer_id, min(wallet_id) AS wallet_id, -sum(amount_minor) AS minor
+            FROM ledger_entries WHERE counter_account = '@transit' GROUP BY transfer_id
+        ) AS l ON l.transfer_id = t.id
+        LEFT JOIN operations AS credit
+            ON credit.wallet_id = t.to_wallet_id AND credit.request_id = 'credit ' || t.id::text
+                AND credit.outcome ->> 'type' = 'posted'
+        WHERE coalesce(l.minor, 0) <> CASE
+            WHEN t.state = 'debited' AND credit.wallet_id IS NULL THEN t.amount_minor ELSE 0 END
         """,
     ),
     Invariant(

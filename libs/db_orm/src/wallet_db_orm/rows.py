@@ -26,7 +26,7 @@ class StoredTransfer(msgspec.Struct, frozen=True):
 
 
 def wallet_of(row: Row[Any]) -> Wallet:
-    """Read a row of `statements.WALLET_COLUMNS`."""
+    """Read a row of `statements.LOCK_WALLETS`."""
     return Wallet(
         row.id,
         row.currency,

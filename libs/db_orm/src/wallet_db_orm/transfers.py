@@ -67,7 +67,7 @@ async def load(engine: AsyncEngine, wallet_id: str, transfer_id: str) -> StoredT
 async def unfinished(
     engine: AsyncEngine, *, older_than_s: float, limit: int
 ) -> Sequence[StoredTransfer]:
-    """Return debited transfers whose driver seems to be gone, oldest first."""
+    """Return some debited transfers whose driver seems to be gone; those that wait block no other."""
     async with engine.connect() as connection:
         rows = await connection.execute(_UNFINISHED, {"older_than_s": older_than_s, "limit": limit})
         return [stored_transfer_of(row) for row in rows]
@@ -76,7 +76,7 @@ async def unfinished(
 _UNFINISHED: Final = text(f"""
 SELECT {sql.TRANSFER_COLUMNS} FROM transfers
 WHERE state = 'debited' AND initiated_at < now() - make_interval(secs => :older_than_s)
-ORDER BY initiated_at LIMIT :limit
+ORDER BY random() LIMIT :limit
 """)  # noqa: S608  # a constant
 
 

@@ -7,6 +7,7 @@ from urllib.parse import urlsplit
 import msgspec
 from litestar import MediaType, Response, get
 from litestar.di import NamedDependency
+from litestar.openapi import ResponseSpec
 
 from wallet_api.books import Books
 from wallet_db_orm import outbox, queries
@@ -35,7 +36,11 @@ async def healthz() -> Alive:
     return Alive("ok")
 
 
-@get("/readyz", tags=["operation"])
+@get(
+    "/readyz",
+    tags=["operation"],
+    responses={503: ResponseSpec(Readiness, description="No database", generate_examples=False)},
+)
 async def readyz(books: NamedDependency[Books]) -> Response[Readiness]:
     """Answer 200 while requests can be served; a broker that is away only degrades."""
     database, broker = await asyncio.gather(_database(books), _broker(books))

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import msgspec
-from litestar import Litestar
+from litestar import Litestar, Response, Router
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
@@ -16,7 +16,7 @@ from litestar.openapi.spec.security_scheme import SecurityScheme
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
-from wallet_api.problems import MEDIA_TYPE, invalid
+from wallet_api.problems import MEDIA_TYPE, Problem, invalid
 from wallet_api.schemas import ProblemAnswer
 
 ASSETS: Final = Path(__file__).parent / "static" / "swagger"
@@ -29,6 +29,7 @@ _MEANINGS: Final = {
     401: "No valid token",
     403: "The token does not allow this",
     404: "Unknown",
+    408: "The body did not arrive in time",
     409: "In conflict with what is there",
     413: "The body is too large",
     415: "Not JSON in UTF-8",
@@ -41,7 +42,7 @@ _ALWAYS: Final = (401, 403, 500, 503)
 
 def refusals(*statuses: int) -> Mapping[int, ResponseSpec]:
     """Return the error responses of a handler: the given ones and those that any may answer."""
-    wanted = {*statuses, *_ALWAYS, *((413, 415) if 422 in statuses or 409 in statuses else ())}  # noqa: PLR2004
+    wanted = {*statuses, *_ALWAYS, *((408, 413, 415) if 422 in statuses or 409 in statuses else ())}  # noqa: PLR2004
     return {
         status: ResponseSpec(
             ProblemAnswer,
@@ -106,7 +107,9 @@ def config(*, secured: bool) -> OpenAPIConfig:
         title="Wallet",
         version=_VERSION,
         description="Wallets with a ledger: deposits, withdrawals and transfers, exactly once.",
-        path="/docs",
+        openapi_router=Router(
+            "/docs", route_handlers=[], include_in_schema=False, after_request=_no_other_page
+        ),
         use_handler_docstrings=True,
         components=Components(security_schemes={"bearer": bearer} if secured else {}),
         security=[{"bearer": []}] if secured else None,
@@ -121,6 +124,13 @@ def config(*, secured: bool) -> OpenAPIConfig:
             JsonRenderPlugin(path="/openapi.json"),
         ],
     )
+
+
+async def _no_other_page(response: Response[Any]) -> Response[Any]:
+    """Refuse unknown pages as everywhere: the framework's own answer would be HTML."""
+    if response.status_code == 404:  # noqa: PLR2004  # as the framework spells it
+        raise Problem(404, "not_found", "There is nothing at this address.")
+    return response
 
 
 def document(app: Litestar) -> bytes:

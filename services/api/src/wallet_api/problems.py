@@ -23,6 +23,9 @@ _STATUS: Final = {
 _REFUSED: Final = 422
 _CREATED: Final = 201
 
+# Longer than any address of ours: what a stranger made up is not sent back whole.
+_INSTANCE_CHARACTERS_MAX: Final = 300
+
 _DETAILS: Final = {
     RejectionReason.BALANCE_LIMIT_EXCEEDED: "The balance would leave the range that can be kept.",
     RejectionReason.SAME_WALLET: "A transfer needs two different wallets.",
@@ -66,7 +69,7 @@ class Problem(Exception):
                 "title": self.code.replace("_", " ").capitalize(),
                 "status": self.status,
                 "detail": self.detail,
-                "instance": self.instance or instance,
+                "instance": self.instance or instance[:_INSTANCE_CHARACTERS_MAX],
                 "code": self.code,
                 "traceId": self.trace_id or trace_id,
                 "retryable": self.status in {429, 503},

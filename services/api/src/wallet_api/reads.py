@@ -21,12 +21,12 @@ from wallet_api.books import Books
 from wallet_api.openapi import query, refusals
 from wallet_api.problems import Problem, rejected
 from wallet_api.schemas import (
-    CurrencyCode,
+    CurrencyQuery,
     EntryPage,
     EventPage,
     FlagAnswer,
     OperationAnswer,
-    OwnerId,
+    OwnerQuery,
     StatsAnswer,
     TransferView,
     WalletAnswer,
@@ -62,8 +62,8 @@ UntilInstant = Annotated[
 )
 async def list_wallets(
     books: NamedDependency[Books],
-    ownerId: FromQuery[OwnerId | None] = None,  # noqa: N803  # the wire's name
-    currency: FromQuery[CurrencyCode | None] = None,
+    ownerId: OwnerQuery = None,  # noqa: N803  # the wire's name
+    currency: CurrencyQuery = None,
     status: FromQuery[WalletStatus | None] = None,
     limit: Limit = _LIMIT_DEFAULT,
     cursor: Cursor = None,

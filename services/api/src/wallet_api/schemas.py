@@ -4,17 +4,21 @@ from datetime import datetime
 from typing import Annotated
 
 import msgspec
-from litestar.params import PathParameter
+from litestar.params import PathParameter, QueryParameter
 
 # `$` alone lets a final newline pass; so written they mean the same to Python and to JSON Schema.
 _KEY = r"^[!-~]{1,128}$(?!\n)"
 _WALLET_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$(?!\n)"
+_CURRENCY = r"^[A-Z]{3}$(?!\n)"
 
 WalletId = Annotated[str, msgspec.Meta(pattern=_WALLET_ID, max_length=128)]
 WalletPath = Annotated[str, PathParameter(pattern=_WALLET_ID, max_length=128)]
 Key = Annotated[str, msgspec.Meta(pattern=_KEY, max_length=128)]
 OwnerId = Annotated[str, msgspec.Meta(pattern=_KEY, max_length=128)]
-CurrencyCode = Annotated[str, msgspec.Meta(pattern=r"^[A-Z]{3}$(?!\n)", max_length=3)]
+CurrencyCode = Annotated[str, msgspec.Meta(pattern=_CURRENCY, max_length=3)]
+# The framework looks at a query parameter's own constraints, not at those of its type.
+OwnerQuery = Annotated[str | None, QueryParameter(pattern=_KEY, max_length=128)]
+CurrencyQuery = Annotated[str | None, QueryParameter(pattern=_CURRENCY, max_length=3)]
 Reference = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,256}$(?!\n)", max_length=256)]
 
 

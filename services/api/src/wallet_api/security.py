@@ -57,7 +57,7 @@ def _claims(given: list[str], settings: ApiSettings) -> dict[str, Any]:
         )
         if not claims["sub"]:
             raise jwt.InvalidTokenError
-    except (jwt.InvalidTokenError, UnicodeError, ValueError):
+    except (jwt.InvalidTokenError, ValueError):
         raise Problem(
             401,
             "unauthorized",

@@ -7,53 +7,80 @@ may exist twice for a moment but never not at all.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Any
 
 import structlog
 from aio_pika import DeliveryMode, Message
-from aio_pika.abc import AbstractChannel, AbstractIncomingMessage
+from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.exceptions import ChannelInvalidStateError
 
 from wallet_common import topology as names
 from wallet_common.errors import Poison
 from wallet_common.topology import Topology
-
-_ERROR_MAX: Final = 500
-_PUBLISH_TIMEOUT_S: Final = 10
+from wallet_worker.links import CONFIRM_TIMEOUT_S
+from wallet_worker.pauses import Pauses, in_short
 
 log = structlog.get_logger("wallet_worker")
 
 
 class Letters:
-    """The way out for messages of one queue; `channel` confirms and raises on returns."""
+    """The way out for messages of one queue, whose channels confirm and raise on returns."""
 
-    def __init__(self, channel: AbstractChannel, topology: Topology) -> None:
-        self._channel = channel
+    def __init__(self, topology: Topology) -> None:
         self._topology = topology
+        self._pauses = Pauses("letters.wait")
 
     async def give_up(self, message: AbstractIncomingMessage, error: Exception) -> None:
-        """Let the message wait in the next retry tier; poison, and the tired, are laid to rest."""
+        """
+        Let the message wait in the next retry tier; poison, and the tired, are laid to rest.
+
+        Tries until the broker has taken the copy, or until the channel is gone: then the broker
+        still has the original, and delivers it again.
+        """
+        while True:
+            try:
+                await self._move(message, error)
+            except ChannelInvalidStateError:
+                return
+            except Exception as trouble:  # noqa: BLE001  # told, and tried again
+                await self._pauses.wait(trouble)
+            else:
+                self._pauses.over()
+                return
+
+    async def _move(self, message: AbstractIncomingMessage, error: Exception) -> None:
         attempts = _attempts(message.headers) + 1
         delays = self._topology.retry_delays_ms
-        if isinstance(error, Poison) or attempts > len(delays):
+        is_dead = isinstance(error, Poison) or attempts > len(delays)
+        if is_dead:
             exchange, routing_key = self._topology.dead_letter_exchange, _routing_key(message)
-            log.error("letter.died", **_told(message, error, attempts))
         else:
             exchange, routing_key = "", self._topology.retry_queue(delays[attempts - 1])
-            log.warning("message.postponed", **_told(message, error, attempts))
         copy = Message(
             message.body,
             headers={**message.headers, **self._headers(message, error, attempts)},
             message_id=message.message_id,
+            correlation_id=message.correlation_id,
+            timestamp=message.timestamp,
+            type=message.type,
             content_type=message.content_type,
+            content_encoding=message.content_encoding,
             delivery_mode=DeliveryMode.PERSISTENT,
         )
-        target = (
-            await self._channel.get_exchange(exchange, ensure=False)
-            if exchange
-            else self._channel.default_exchange
+        # On the message's own channel: if it breaks, neither the copy nor the ack goes out.
+        await message.channel.basic_publish(
+            copy.body,
+            exchange=exchange,
+            routing_key=routing_key,
+            properties=copy.properties,
+            mandatory=True,
+            timeout=CONFIRM_TIMEOUT_S,
         )
-        await target.publish(copy, routing_key, mandatory=True, timeout=_PUBLISH_TIMEOUT_S)
         await message.ack()
+        if is_dead:
+            log.error("letter.died", **_told(message, error, attempts))
+        else:
+            log.warning("message.postponed", **_told(message, error, attempts))
 
     def _headers(
         self, message: AbstractIncomingMessage, error: Exception, attempts: int
@@ -61,7 +88,7 @@ class Letters:
         now = datetime.now(UTC).isoformat()
         return {
             names.ATTEMPTS_HEADER: attempts,
-            names.ERROR_HEADER: str(error)[:_ERROR_MAX],
+            names.ERROR_HEADER: in_short(error),
             names.ERROR_CLASS_HEADER: type(error).__name__,
             names.FIRST_FAILED_HEADER: message.headers.get(names.FIRST_FAILED_HEADER, now),
             names.LAST_FAILED_HEADER: now,
@@ -71,8 +98,9 @@ class Letters:
 
 
 def _attempts(headers: Mapping[str, Any]) -> int:
+    # Anybody may have written the header.
     found = headers.get(names.ATTEMPTS_HEADER, 0)
-    return found if isinstance(found, int) else 0
+    return max(0, found) if isinstance(found, int) else 0
 
 
 def _routing_key(message: AbstractIncomingMessage) -> str:
@@ -86,5 +114,5 @@ def _told(message: AbstractIncomingMessage, error: Exception, attempts: int) -> 
         "routing_key": _routing_key(message),
         "attempts": attempts,
         "error_class": type(error).__name__,
-        "error": str(error)[:_ERROR_MAX],
+        "error": in_short(error),
     }

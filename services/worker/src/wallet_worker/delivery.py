@@ -6,7 +6,7 @@ effect is committed.
 """
 
 import asyncio
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Sequence
 from typing import Final
 
@@ -67,16 +67,29 @@ class Delivery:
                 done = await inbox.apply(
                     self._database.primary, [each.event for each in batch], self._rules
                 )
-            except Exception as error:  # noqa: BLE001  # told to the one message that caused it
-                if trouble(error) is not Trouble.OTHER:
+            except Exception as error:  # noqa: BLE001  # told to the messages that caused it
+                kind = trouble(error)
+                if kind in {Trouble.CONNECTION, Trouble.EXHAUSTION}:
                     await pauses.wait(error)
                     continue
-                if len(batch) == 1:
-                    return _resolve(batch[0], error)
-                for each in batch:
-                    await self._apply([each])
-                return None
+                return await self._part(batch, error, kind)
             return _tell(batch, done)
+
+    async def _part(self, batch: Sequence[_Waiting], error: Exception, kind: Trouble) -> None:
+        """A batch failed as a whole: see to it that one bad wallet or event harms no other."""
+        by_wallet: dict[str, list[_Waiting]] = defaultdict(list)
+        for each in batch:
+            by_wallet[each.event.wallet_id].append(each)
+        if len(by_wallet) > 1:
+            for of_one in by_wallet.values():
+                await self._apply(of_one)
+        elif len(batch) > 1 and kind is Trouble.OTHER:
+            for each in batch:
+                await self._apply([each])
+        else:
+            # Somebody holds this wallet's rows: none of its events would fare better.
+            for each in batch:
+                _resolve(each, error)
 
 
 def _tell(batch: Sequence[_Waiting], done: inbox.Applied) -> None:

@@ -2,9 +2,10 @@
 
 import asyncio
 from collections.abc import Sequence
-from typing import Final
+from time import monotonic
 
 import aio_pika
+import msgspec
 import structlog
 from aio_pika.abc import AbstractConnection, AbstractExchange
 
@@ -16,10 +17,14 @@ from wallet_db_orm.database import Database
 from wallet_db_orm.outbox import Pending
 from wallet_worker import topology as declared
 from wallet_worker.delivery import Delivery
-
-_CONNECT_TIMEOUT_S: Final = 5
-_CONFIRM_TIMEOUT_S: Final = 10
-_HEARTBEAT_S: Final = 10
+from wallet_worker.links import (
+    CONFIRM_TIMEOUT_S,
+    CONNECT_TIMEOUT_S,
+    DECLARE_TIMEOUT_S,
+    leave,
+    watched,
+)
+from wallet_worker.pauses import Pauses, in_short
 
 log = structlog.get_logger("wallet_worker")
 
@@ -28,22 +33,24 @@ class BrokerDestination:
     """Publishes persistent, mandatory and confirmed, the confirms of a batch awaited together."""
 
     def __init__(self, url: str, topology: Topology) -> None:
-        self._url = url
+        self._url = watched(url)
         self._topology = topology
+        self._pauses = Pauses("relay.unconfirmed")
         self._connection: AbstractConnection | None = None
         self._exchange: AbstractExchange | None = None
 
     async def send(self, batch: Sequence[Pending]) -> set[int]:
+        """Return the confirmed positions; raises if there is none: better start afresh."""
         exchange = self._exchange or await self._connect()
         # Started in order on one channel, so the broker sees them in order.
         results = await asyncio.gather(
             *(self._publish(exchange, pending) for pending in batch), return_exceptions=True
         )
         failures = [result for result in results if isinstance(result, BaseException)]
+        if len(failures) == len(batch):
+            raise failures[0]
         if failures:
-            log.warning(
-                "relay.unconfirmed", count=len(failures), error_class=type(failures[0]).__name__
-            )
+            self._pauses.tell(failures[0])
         return {
             pending.position
             for pending, result in zip(batch, results, strict=True)
@@ -53,16 +60,15 @@ class BrokerDestination:
     async def close(self) -> None:
         connection, self._connection, self._exchange = self._connection, None, None
         if connection is not None:
-            await connection.close()
+            await leave(connection)
 
     async def _connect(self) -> AbstractExchange:
-        self._connection = await aio_pika.connect(
-            self._url, timeout=_CONNECT_TIMEOUT_S, heartbeat=_HEARTBEAT_S
-        )
-        channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
-        # Before the first event: a consumer that never ran yet must not make it unroutable.
-        await declared.declare(channel, self._topology)
-        self._exchange = await channel.get_exchange(self._topology.exchange)
+        self._connection = await aio_pika.connect(self._url, timeout=CONNECT_TIMEOUT_S)
+        async with asyncio.timeout(DECLARE_TIMEOUT_S):
+            channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
+            # Before the first event: a consumer that never ran yet must not make it unroutable.
+            await declared.declare(channel, self._topology)
+            self._exchange = await channel.get_exchange(self._topology.exchange)
         return self._exchange
 
     async def _publish(self, exchange: AbstractExchange, pending: Pending) -> None:
@@ -74,56 +80,76 @@ class BrokerDestination:
             delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
         )
         await exchange.publish(
-            message, pending.routing_key, mandatory=True, timeout=_CONFIRM_TIMEOUT_S
+            message, pending.routing_key, mandatory=True, timeout=CONFIRM_TIMEOUT_S
         )
 
 
+class _Postponed(msgspec.Struct, frozen=True):
+    attempts: int
+    until_s: float
+
+
 class DirectDestination:
-    """Applies events itself, by the consumer's delivery; letters rest in the table."""
+    """
+    Applies events itself, by the consumer's delivery; letters rest in the table.
+
+    An event that failed stays in the outbox until its delay is over; the others do not wait.
+    """
 
     def __init__(self, database: Database, topology: Topology, delivery: Delivery) -> None:
         self._database = database
         self._topology = topology
         self._delivery = delivery
+        self._postponed: dict[int, _Postponed] = {}
 
     async def send(self, batch: Sequence[Pending]) -> set[int]:
-        await asyncio.gather(*(self._deliver(pending) for pending in batch))
-        return {pending.position for pending in batch}
+        now_s = monotonic()
+        due = [
+            pending
+            for pending in batch
+            if pending.position not in self._postponed
+            or self._postponed[pending.position].until_s <= now_s
+        ]
+        are_done = await asyncio.gather(*(self._deliver(pending) for pending in due))
+        return {pending.position for pending, done in zip(due, are_done, strict=True) if done}
 
     async def close(self) -> None:
         """Nothing is held."""
 
-    async def _deliver(self, pending: Pending) -> None:
-        delays_ms = iter(self._topology.retry_delays_ms)
-        attempts = 0
-        while True:
-            attempts += 1
-            try:
-                await self._delivery.deliver(decode(pending.body))
-            except Exception as error:  # noqa: BLE001  # becomes the letter's reason
-                delay_ms = None if isinstance(error, Poison) else next(delays_ms, None)
-                if delay_ms is None:
-                    await self._bury(pending, error, attempts)
-                    return
-                await asyncio.sleep(delay_ms / 1000)
-            else:
-                return
+    async def _deliver(self, pending: Pending) -> bool:
+        """Apply the event, or lay it to rest after its last attempt; False if it has to wait."""
+        earlier = self._postponed.pop(pending.position, None)
+        attempts = earlier.attempts + 1 if earlier else 1
+        delays_ms = self._topology.retry_delays_ms
+        try:
+            await self._delivery.deliver(decode(pending.body))
+        except Exception as error:  # noqa: BLE001  # becomes the letter's reason
+            if not isinstance(error, Poison) and attempts <= len(delays_ms):
+                until_s = monotonic() + delays_ms[attempts - 1] / 1000
+                self._postponed[pending.position] = _Postponed(attempts, until_s)
+                log.warning("message.postponed", **_told(pending, error, attempts))
+                return False
+            await self._bury(pending, error, attempts)
+        return True
 
     async def _bury(self, pending: Pending, error: Exception, attempts: int) -> None:
-        log.error(
-            "letter.died",
-            message_id=pending.event_id,
-            routing_key=pending.routing_key,
-            attempts=attempts,
-            error_class=type(error).__name__,
-            error=str(error)[:500],
-        )
         await dead_letters.keep(
             self._database.primary,
             queue=self._topology.queue,
             routing_key=pending.routing_key,
             body=pending.body,
-            error=str(error),
+            error=in_short(error),
             error_class=type(error).__name__,
             attempts=attempts,
         )
+        log.error("letter.died", **_told(pending, error, attempts))
+
+
+def _told(pending: Pending, error: Exception, attempts: int) -> dict[str, object]:
+    return {
+        "message_id": pending.event_id,
+        "routing_key": pending.routing_key,
+        "attempts": attempts,
+        "error_class": type(error).__name__,
+        "error": in_short(error),
+    }

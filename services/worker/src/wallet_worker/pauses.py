@@ -8,9 +8,15 @@ import structlog
 
 _FIRST_S: Final = 0.1
 _MAX_S: Final = 2.0
-_TELL_EVERY_S: Final = 10.0
+_TELL_EVERY_S: Final = 60.0
+_ERROR_MAX: Final = 300
 
 log = structlog.get_logger("wallet_worker")
+
+
+def in_short(error: BaseException) -> str:
+    """Return what is wrong without what it was about: the lines below hold values."""
+    return str(error).partition("\n")[0][:_ERROR_MAX]
 
 
 class Pauses:
@@ -21,11 +27,15 @@ class Pauses:
         self._next_s = _FIRST_S
         self._told_s = -_TELL_EVERY_S
 
-    async def wait(self, error: BaseException) -> None:
-        """Sleep, longer each time, and tell of `error` at most once in ten seconds."""
+    def tell(self, error: BaseException) -> None:
+        """Log the trouble, at most once a minute."""
         if monotonic() - self._told_s >= _TELL_EVERY_S:
             self._told_s = monotonic()
-            log.warning(self._event, error_class=type(error).__name__, error=str(error)[:200])
+            log.warning(self._event, error_class=type(error).__name__, error=in_short(error))
+
+    async def wait(self, error: BaseException) -> None:
+        """Tell of `error` and sleep, longer each time."""
+        self.tell(error)
         await asyncio.sleep(self._next_s)
         self._next_s = min(2 * self._next_s, _MAX_S)
 

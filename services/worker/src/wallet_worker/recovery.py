@@ -22,6 +22,7 @@ log = structlog.get_logger("wallet_worker")
 async def run(database: Database, lanes: GroupCommit) -> None:
     """Finish abandoned transfers until cancelled."""
     pauses = Pauses("recovery.waits")
+    stuck: set[str] = set()
     while True:
         try:
             found = await transfers.unfinished(
@@ -37,8 +38,12 @@ async def run(database: Database, lanes: GroupCommit) -> None:
             if isinstance(end, Busy):
                 continue  # It stays where it is and is found again.
             if isinstance(end, BaseException):
-                log.error("transfer.stuck", transfer_id=stored.transfer.id, exc_info=end)
+                # Tried again each time, told once.
+                if stored.transfer.id not in stuck:
+                    log.error("transfer.stuck", transfer_id=stored.transfer.id, exc_info=end)
+                stuck.add(stored.transfer.id)
                 continue
+            stuck.discard(end.id)
             log.info("transfer.recovered", transfer_id=end.id, state=end.state.value)
         pauses.over()
         await asyncio.sleep(_EVERY_S)

@@ -11,12 +11,14 @@ from typing import Final, Protocol
 
 import structlog
 
-from wallet_db_orm.outbox import Pending, RelaySession
+from wallet_db_orm.outbox import IDLE_SESSION_TIMEOUT_MS, Pending, RelaySession
 from wallet_worker.pauses import Pauses
 
 BATCH_MAX: Final = 500
 _IDLE_S: Final = 0.05
 _STANDBY_S: Final = 1.0
+# While the receiver thinks, the database must still hear of us, or it ends our session.
+_SIGN_OF_LIFE_S: Final = IDLE_SESSION_TIMEOUT_MS / 1000 / 4
 
 log = structlog.get_logger("wallet_worker")
 
@@ -51,19 +53,35 @@ async def run(session: RelaySession, destination: Destination) -> None:
 async def _relay(session: RelaySession, destination: Destination, pauses: Pauses) -> None:
     while not await session.acquire():  # noqa: ASYNC110  # another process decides when
         await asyncio.sleep(_STANDBY_S)
-    log.info("relay.active")
+    is_told = False
     while True:
         batch = await session.take(BATCH_MAX)
-        if not batch:
-            await asyncio.sleep(_IDLE_S)
-            continue
-        removable = in_order(batch, await destination.send(batch))
-        await session.remove(removable)
+        removable = in_order(batch, await _sent(session, destination, batch)) if batch else []
         if removable:
+            await session.remove(removable)
             pauses.over()
-        else:
-            message = "nothing was confirmed"
-            raise ConnectionError(message)
+        # Not earlier: while the receiver is away we come by here every other second.
+        if not is_told:
+            log.info("relay.active")
+            is_told = True
+        if not batch or len(removable) < len(batch):
+            await asyncio.sleep(_IDLE_S)
+
+
+async def _sent(
+    session: RelaySession, destination: Destination, batch: Sequence[Pending]
+) -> set[int]:
+    """Send the batch; raises if the right to do so is lost meanwhile."""
+    sending = asyncio.create_task(destination.send(batch))
+    try:
+        while not (await asyncio.wait([sending], timeout=_SIGN_OF_LIFE_S))[0]:
+            if not await session.acquire():
+                message = "another relay has taken over"
+                raise ConnectionError(message)
+        return sending.result()
+    finally:
+        sending.cancel()
+        await asyncio.gather(sending, return_exceptions=True)
 
 
 def in_order(batch: Sequence[Pending], confirmed: set[int]) -> list[int]:
