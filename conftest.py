@@ -1,6 +1,9 @@
 """This module is where tests get their servers: private, started once, gone at the end."""
 
 import itertools
+import os
+import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,15 +11,22 @@ from pathlib import Path
 import pytest
 
 from wallet_db_orm import migrations
-from wallet_tools import environment
+from wallet_tools import environment, stack
 from wallet_tools.postgres import PostgresServer, ServerFailed
-from wallet_tools.processes import wait_until
+from wallet_tools.processes import MARK, Ownership, wait_until
 from wallet_tools.rabbitmq import RabbitServer, find_server
+from wallet_tools.state import StateFolder
 
 OWNER = "wallet"
 TEMPLATE = "wallet_template"
+FOLDER_PREFIX = "wallet-tests-"
 NOT_RUN = pytest.StashKey[list[str]]()
 _numbers = itertools.count(1)
+
+
+def pytest_configure() -> None:
+    # Ended by SIGTERM, a session stops its servers as it does after Ctrl-C.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
@@ -49,15 +59,30 @@ def pytest_terminal_summary(
 @pytest.fixture(scope="session")
 def server_folder() -> Iterator[Path]:
     """Yield a folder for servers; not pytest's own, which an ordinary user could not enter."""
-    with tempfile.TemporaryDirectory(prefix="wallet-", ignore_cleanup_errors=True) as folder:
+    for left in Path(tempfile.gettempdir()).glob(f"{FOLDER_PREFIX}*"):
+        _end_killed_session(left)
+    prefix = f"{FOLDER_PREFIX}{os.getpid()}-"
+    with tempfile.TemporaryDirectory(prefix=prefix, ignore_cleanup_errors=True) as folder:
         Path(folder).chmod(0o755)
         yield Path(folder)
+
+
+def _end_killed_session(folder: Path) -> None:
+    """End the servers of a session that was killed before it could; a living one is left alone."""
+    pid = folder.name.removeprefix(FOLDER_PREFIX).partition("-")[0]
+    if Path(f"/proc/{pid}").exists() or folder.stat().st_uid != os.geteuid():
+        return
+    for each in folder.iterdir():
+        stack.down(StateFolder(each))
+    Ownership(folder.name, folder / "postgres" / "data").end_all()
+    shutil.rmtree(folder, ignore_errors=True)
 
 
 @pytest.fixture(scope="session")
 def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
     """Yield this session's PostgreSQL, as durable and as tuned as the stack's."""
-    server = PostgresServer(server_folder / "postgres", server_folder / "postgres.log")
+    marks = {MARK: server_folder.name}
+    server = PostgresServer(server_folder / "postgres", server_folder / "postgres.log", marks)
     server.start()
     yield server
     server.stop()
@@ -97,7 +122,8 @@ def broker_server(server_folder: Path) -> Iterator[RabbitServer]:
     """Yield this session's RabbitMQ, started for the first test that asks."""
     script = find_server()
     assert script is not None, "a test that needs the broker bears the mark `broker`"
-    server = RabbitServer(server_folder / "rabbitmq", server_folder / "rabbitmq.log", script)
+    marks, log = {MARK: server_folder.name}, server_folder / "rabbitmq.log"
+    server = RabbitServer(server_folder / "rabbitmq", log, script, marks)
     server.start()
     yield server
     server.stop()

@@ -10,12 +10,15 @@ import pytest
 
 from wallet_tools.ports import free_port, is_free, listen
 from wallet_tools.postgres import PostgresServer, ServerFailed
+from wallet_tools.processes import MARK
 
 
 @pytest.fixture(scope="module")
 def own_server(server_folder: Path) -> Iterator[PostgresServer]:
     """Yield a server that tests may kill."""
-    server = PostgresServer(server_folder / "own", server_folder / "own.log")
+    server = PostgresServer(
+        server_folder / "own", server_folder / "own.log", {MARK: server_folder.name}
+    )
     server.start()
     server.execute("CREATE TABLE facts (fact text)")
     yield server

@@ -87,6 +87,7 @@ def _parser() -> argparse.ArgumentParser:
     verb("test", "run the tests on private servers; takes pytest's arguments", _never)
     checking = verb("check", "format, lint, types, import contracts, house rules, tests", _check)
     checking.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
+    checking.add_argument("--fast", action="store_true", help="everything but the tests")
     stressing = verb("stress", "put a mixed load on the stack, then verify the books", _stress)
     stressing.add_argument("--users", type=int, default=32, help="simulated clients (default 32)")
     stressing.add_argument("--minutes", type=float, default=1.0, help="how long (default 1)")
@@ -219,7 +220,7 @@ def _logs(options: argparse.Namespace) -> int:
 
 
 def _check(options: argparse.Namespace) -> int:
-    return checks.check(keep_going=options.keep_going)
+    return checks.check(keep_going=options.keep_going, with_tests=not options.fast)
 
 
 def _stress(options: argparse.Namespace) -> int:

@@ -129,7 +129,7 @@ transfers: Final = sa.Table(
     sa.CheckConstraint(
         "CASE state"
         " WHEN 'debited' THEN finished_at IS NULL"
-        " WHEN 'completed' THEN finished_at IS NOT NULL AND to_balance_minor >= 0"
+        " WHEN 'completed' THEN finished_at IS NOT NULL AND coalesce(to_balance_minor, -1) >= 0"
         " WHEN 'failed' THEN finished_at IS NOT NULL AND reason IS NOT NULL"
         " ELSE false END",
         name="state_is_told",

@@ -53,7 +53,7 @@ def configure(service: str, *, level: str, directory: str) -> None:
     # These tell of each connection attempt while a server is away; our own lines tell it once.
     for noisy in ("aio_pika", "aiormq", "asyncio", "uvicorn.access", "uvicorn.error"):
         logging.getLogger(noisy).setLevel(max(logging.WARNING, logging.getLevelName(level)))
-    for silenced in ("aiormq.connection", "aio_pika.robust_connection"):
+    for silenced in ("aiormq.connection", "aio_pika.robust_connection", "aio_pika.tools"):
         logging.getLogger(silenced).setLevel(logging.CRITICAL)
 
 

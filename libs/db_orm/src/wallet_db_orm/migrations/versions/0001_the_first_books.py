@@ -105,7 +105,7 @@ _TABLES = (
         CONSTRAINT ck_transfers_two_wallets CHECK (from_wallet_id <> to_wallet_id),
         CONSTRAINT ck_transfers_state_is_told CHECK (CASE state
             WHEN 'debited' THEN finished_at IS NULL
-            WHEN 'completed' THEN finished_at IS NOT NULL AND to_balance_minor >= 0
+            WHEN 'completed' THEN finished_at IS NOT NULL AND coalesce(to_balance_minor, -1) >= 0
             WHEN 'failed' THEN finished_at IS NOT NULL AND reason IS NOT NULL
             ELSE false END)
     )
@@ -228,12 +228,12 @@ _TABLES = (
 )
 
 _REFUSE_CHANGE = """
-    CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
-    BEGIN
-        RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
-            USING ERRCODE = 'restrict_violation';
-    END
-    $$
+CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
+        USING ERRCODE = 'restrict_violation';
+END
+$$
 """
 
 _APPEND_ONLY = ("ledger_entries", "events", "api_audit", "operations")

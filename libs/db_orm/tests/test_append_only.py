@@ -1,0 +1,66 @@
+"""This module is where the past refuses to be changed, whoever asks."""
+
+from typing import TYPE_CHECKING
+
+import asyncpg
+import pytest
+
+from wallet_db_orm.models import APPEND_ONLY
+
+if TYPE_CHECKING:
+    from libs.db_orm.tests.conftest import Books, Builders, Ledger
+
+ATTEMPTS = {
+    "UPDATE": "UPDATE {table} SET trace_id = 'forged'",
+    "UPDATE without a change": "UPDATE {table} SET trace_id = trace_id",
+    "DELETE": "DELETE FROM {table}",
+    "TRUNCATE": "TRUNCATE {table}",
+    "TRUNCATE CASCADE": "TRUNCATE wallets, {table} CASCADE",
+}
+
+
+@pytest.mark.parametrize("who", ["owner", "superuser", "superuser in replica mode"])
+async def test_append_only_tables_refuse_every_change(
+    ledger: "Ledger", books: "Books", a: "Builders", who: str
+) -> None:
+    """UPDATE, DELETE and TRUNCATE raise on every append-only table and leave it as it was."""
+    await ledger.post(a.deposit("w1", "5.00"), audited=True)
+    before = {table: await books.rows(f"SELECT * FROM {table}") for table in APPEND_ONLY}
+    url = ledger.url.replace("+asyncpg", "") if who == "owner" else books.url
+    connection = await asyncpg.connect(url)
+
+    try:
+        if who == "superuser in replica mode":
+            await connection.execute("SET session_replication_role = replica")
+        for table in APPEND_ONLY:
+            for attempt in ATTEMPTS.values():
+                with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+                    await connection.execute(attempt.format(table=table))
+    finally:
+        await connection.close()
+
+    assert {table: await books.rows(f"SELECT * FROM {table}") for table in APPEND_ONLY} == before
+    assert all(before.values())
+
+
+async def test_the_service_role_cannot_switch_to_replica_mode(ledger: "Ledger") -> None:
+    """The role that owns the books is no superuser: it may not turn triggers off by setting."""
+    connection = await asyncpg.connect(ledger.url.replace("+asyncpg", ""))
+    try:
+        with pytest.raises(asyncpg.InsufficientPrivilegeError):
+            await connection.execute("SET session_replication_role = replica")
+    finally:
+        await connection.close()
+
+
+async def test_an_upsert_changes_no_row_of_the_past(
+    ledger: "Ledger", books: "Books", a: "Builders"
+) -> None:
+    """ON CONFLICT DO UPDATE is an update too."""
+    await ledger.post(a.deposit("w1", "5.00"))
+
+    with pytest.raises(asyncpg.RestrictViolationError, match="append-only"):
+        await books.execute(
+            "INSERT INTO ledger_entries SELECT * FROM ledger_entries"
+            " ON CONFLICT (wallet_id, wallet_version) DO UPDATE SET amount_minor = 1"
+        )

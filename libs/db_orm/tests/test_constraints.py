@@ -1,0 +1,172 @@
+"""This module is where the database asserts the core's rules a second time."""
+
+from typing import TYPE_CHECKING, Any
+
+import asyncpg
+import pytest
+
+if TYPE_CHECKING:
+    from libs.db_orm.tests.conftest import Books
+
+NOW = "now()"
+WALLET = {
+    **{"id": "'w1'", "currency": "'USD'", "balance_minor": "100", "held_minor": "0"},
+    **{"status": "'active'", "version": "1", "created_at": NOW, "updated_at": NOW},
+}
+OPERATION = {
+    **{"wallet_id": "'w1'", "request_id": "'k1'", "operation_id": "gen_random_uuid()"},
+    **{"type": "'deposit'", "meaning": "'{}'", "outcome": "'{}'", "trace_id": "'t'"},
+    "occurred_at": NOW,
+}
+ENTRY = {
+    **{"wallet_id": "'w1'", "wallet_version": "2", "type": "'deposit'", "amount_minor": "100"},
+    **{"balance_after_minor": "100", "currency": "'USD'", "counter_account": "'@external'"},
+    **{"operation_id": "gen_random_uuid()", "request_id": "'k1'", "occurred_at": NOW},
+    "trace_id": "'t'",
+}
+TRANSFER = {
+    **{"from_wallet_id": "'w1'", "id": "gen_random_uuid()", "to_wallet_id": "'w2'"},
+    **{"amount_minor": "100", "currency": "'USD'", "state": "'debited'", "request_id": "'k1'"},
+    **{"from_balance_minor": "0", "trace_id": "'t'", "initiated_at": NOW},
+}
+EVENT = {
+    **{"wallet_id": "'w1'", "id": "gen_random_uuid()", "wallet_version": "1"},
+    **{"type": "'WalletCreated'", "payload": "'{}'", "occurred_at": NOW},
+}
+AUDIT = {
+    **{"id": "gen_random_uuid()", "method": "'POST'", "url": "'/'", "body": "''"},
+    **{"headers": "'{}'", "status": "201", "trace_id": "'t'", "duration_us": "1"},
+}
+STATS = {
+    **{"wallet_id": "'w1'", "currency": "'USD'", "last_activity_at": NOW, "suspicious": "false"},
+    **{"total_deposited_minor": "0", "total_withdrawn_minor": "0"},
+    **{"total_transferred_in_minor": "0", "total_transferred_out_minor": "0"},
+}
+LETTER = {
+    **{"id": "gen_random_uuid()", "queue": "'q'", "routing_key": "'k'", "body": "''"},
+    **{"error": "'e'", "error_class": "'E'", "attempts": "1", "replays": "0"},
+    **{"first_failed_at": NOW, "last_failed_at": NOW},
+}
+GOOD: dict[str, dict[str, str]] = {
+    **{"wallets": WALLET, "operations": OPERATION, "ledger_entries": ENTRY},
+    **{"transfers": TRANSFER, "events": EVENT, "api_audit": AUDIT, "wallet_stats": STATS},
+    "dead_letters": LETTER,
+}
+ENDED = {"finished_at": NOW}
+IN_TRANSIT = {"counter_account": "'@transit'", "transfer_id": "gen_random_uuid()"}
+BAD: list[tuple[str, str, dict[str, str]]] = [
+    ("wallets", "balance_not_negative", {"balance_minor": "-1", "held_minor": "-1"}),
+    ("wallets", "held_is_covered", {"held_minor": "-1"}),
+    ("wallets", "held_is_covered", {"held_minor": "101"}),
+    ("wallets", "version_positive", {"version": "0"}),
+    ("wallets", "currency_code", {"currency": "'usd'"}),
+    ("wallets", "currency_code", {"currency": "'USDT'"}),
+    ("wallets", "status_known", {"status": "'dormant'"}),
+    ("operations", "request_id_length", {"request_id": "''"}),
+    ("operations", "request_id_length", {"request_id": "repeat('x', 129)"}),
+    ("ledger_entries", "balance_not_negative", {"balance_after_minor": "-1"}),
+    ("ledger_entries", "type_sign_and_counter", {"amount_minor": "0"}),
+    ("ledger_entries", "type_sign_and_counter", {"amount_minor": "-1"}),
+    ("ledger_entries", "type_sign_and_counter", {"type": "'withdraw'"}),
+    ("ledger_entries", "type_sign_and_counter", {"type": "'gift'"}),
+    ("ledger_entries", "type_sign_and_counter", IN_TRANSIT),
+    ("ledger_entries", "type_sign_and_counter", {"type": "'transfer_debit'"} | IN_TRANSIT),
+    ("ledger_entries", "type_sign_and_counter", {"type": "'transfer_credit'"}),
+    (
+        *("ledger_entries", "type_sign_and_counter"),
+        {"type": "'transfer_refund'", "amount_minor": "-1"} | IN_TRANSIT,
+    ),
+    ("ledger_entries", "transfer_named", {"transfer_id": "gen_random_uuid()"}),
+    (
+        *("ledger_entries", "transfer_named"),
+        {"type": "'transfer_credit'", "counter_account": "'@transit'"},
+    ),
+    ("transfers", "amount_positive", {"amount_minor": "0"}),
+    ("transfers", "two_wallets", {"to_wallet_id": "'w1'"}),
+    ("transfers", "state_is_told", {"state": "'lost'"}),
+    ("transfers", "state_is_told", {"state": "'initiated'"}),
+    ("transfers", "state_is_told", ENDED),
+    ("transfers", "state_is_told", {"state": "'completed'", "to_balance_minor": "1"}),
+    ("transfers", "state_is_told", {"state": "'completed'"} | ENDED),
+    ("transfers", "state_is_told", {"state": "'completed'", "to_balance_minor": "-1"} | ENDED),
+    ("transfers", "state_is_told", {"state": "'failed'"} | ENDED),
+    ("transfers", "state_is_told", {"state": "'failed'", "reason": "'wallet_frozen'"}),
+    ("events", "steps_are_versioned", {"wallet_version": "NULL"}),
+    ("events", "steps_are_versioned", {"type": "'WalletFlagged'"}),
+    ("api_audit", "status_is_http", {"status": "99"}),
+    ("api_audit", "status_is_http", {"status": "600"}),
+    *(("wallet_stats", "totals_not_negative", {name: "-1"}) for name in STATS if "total" in name),
+    ("dead_letters", "counts", {"attempts": "0"}),
+    ("dead_letters", "counts", {"replays": "-1"}),
+]
+
+
+async def insert(connection: Any, table: str, row: dict[str, str]) -> None:
+    values = ", ".join(row.values())
+    await connection.execute(f"INSERT INTO {table} ({', '.join(row)}) VALUES ({values})")
+
+
+async def refused(connection: Any, table: str, row: dict[str, str]) -> str | None:
+    """Return the name of the constraint that refuses the row; None if none does."""
+    attempt = connection.transaction()
+    await attempt.start()
+    try:
+        await insert(connection, table, row)
+    except asyncpg.IntegrityConstraintViolationError as error:
+        return str(error.constraint_name)
+    else:
+        return None
+    finally:
+        await attempt.rollback()
+
+
+async def test_the_database_refuses_what_the_core_asserts_against(books: "Books") -> None:
+    """Every row that contradicts a rule of the core is refused by the check of that name."""
+    async with books.session() as connection:
+        answers = [
+            (table, row, await refused(connection, table, GOOD[table] | row))
+            for table, _, row in BAD
+        ]
+
+    assert answers == [(table, row, f"ck_{table}_{name}") for table, name, row in BAD]
+
+
+async def test_every_check_of_the_database_is_seen_to_refuse(books: "Books") -> None:
+    """No check is decoration: each one refuses a row above, and the good rows pass them all."""
+    checks = await books.rows(
+        "SELECT conname FROM pg_constraint"
+        " WHERE contype = 'c' AND connamespace = 'public'::regnamespace"
+    )
+    assert {row["conname"] for row in checks} == {f"ck_{table}_{name}" for table, name, _ in BAD}
+
+    async with books.session() as connection:
+        answers = {table: await refused(connection, table, row) for table, row in GOOD.items()}
+    assert answers == dict.fromkeys(GOOD)
+
+
+@pytest.mark.parametrize(
+    ("table", "key", "change"),
+    [
+        ("wallets", "pk_wallets", {}),
+        ("wallets", "uq_wallets_owner_id_currency", {"id": "'w2'"}),
+        ("operations", "pk_operations", {"type": "'withdraw'"}),
+        ("ledger_entries", "pk_ledger_entries", {"amount_minor": "7"}),
+        ("events", "uq_events_wallet_id_wallet_version", {"id": "gen_random_uuid()"}),
+    ],
+)
+async def test_nothing_is_recorded_twice(
+    books: "Books", table: str, key: str, change: dict[str, str]
+) -> None:
+    """One wallet per id and per owner and currency, one operation per key, one row per version."""
+    row = GOOD[table] | ({"owner_id": "'ann'"} if table == "wallets" else {})
+
+    async with books.session() as connection:
+        await insert(connection, table, row)
+        assert await refused(connection, table, row | change) == key
+
+
+async def test_wallets_without_an_owner_may_be_many(books: "Books") -> None:
+    """The rule of one wallet per owner and currency is about owners; nobody is none."""
+    async with books.session() as connection:
+        await insert(connection, "wallets", WALLET)
+        assert await refused(connection, "wallets", WALLET | {"id": "'w2'"}) is None

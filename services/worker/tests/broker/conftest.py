@@ -1,0 +1,158 @@
+"""This module is where tests get the broker, and see it as anybody does who may log in."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING, Any
+
+import aio_pika
+import pytest
+from aio_pika.abc import AbstractIncomingMessage
+
+from wallet_common.topology import Topology
+from wallet_tools.rabbitmq import NODE, RabbitServer
+from wallet_worker import topology as declared
+
+if TYPE_CHECKING:
+    from services.worker.tests.conftest import Worker
+
+
+class Wire:
+    """The broker as anybody sees it who may log in, through a connection for each look."""
+
+    def __init__(self, broker: RabbitServer, topology: Topology) -> None:
+        self.broker = broker
+        self.topology = topology
+        self._tap: list[AbstractIncomingMessage] = []
+        self._tapping: aio_pika.abc.AbstractConnection | None = None
+
+    async def declare(self) -> None:
+        await self.use(lambda channel: declared.declare(channel, self.topology))
+
+    async def use(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+        """Do `work` on a channel of its own."""
+        connection = await aio_pika.connect(self.broker.url, timeout=5)
+        async with connection:
+            return await work(await connection.channel(on_return_raises=True))
+
+    async def depth(self, queue: str) -> int:
+        """Count the messages that are ready in a queue."""
+
+        async def look(channel: Any) -> int:
+            found = await channel.declare_queue(queue, passive=True)
+            return int(found.declaration_result.message_count)
+
+        return int(await self.use(look))
+
+    async def holds(self, count: int, queue: str | None = None) -> bool:
+        """Whether so many messages wait in a queue, by default the worker's."""
+        return await self.depth(queue or self.topology.queue) == count
+
+    async def has_over(self, count: int) -> bool:
+        return await self.depth(self.topology.queue) > count
+
+    async def unbind(self) -> None:
+        """Take the worker's queue out of reach, so that events become unroutable."""
+
+        async def work(channel: Any) -> None:
+            queue = await channel.get_queue(self.topology.queue)
+            await queue.unbind(self.topology.exchange, "#")
+
+        await self.use(work)
+
+    @asynccontextmanager
+    async def refusing(self) -> AsyncIterator[None]:
+        """Make the broker refuse every event, by a full queue beside the worker's."""
+        name = f"{self.topology.exchange}.full"
+
+        async def fill(channel: Any) -> None:
+            limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
+            full = await channel.declare_queue(name, arguments=limits)
+            await channel.default_exchange.publish(aio_pika.Message(b"stone"), name)
+            await full.bind(self.topology.exchange, "#")
+
+        await self.use(fill)
+        yield
+        await self.use(lambda channel: channel.queue_delete(name))
+
+    async def publish(self, *bodies: bytes, key: str = "FundsDeposited", **more: Any) -> None:
+        """Publish to the events' exchange, each body confirmed."""
+
+        async def send(channel: Any) -> None:
+            exchange = await channel.get_exchange(self.topology.exchange)
+            messages = [aio_pika.Message(body, **more) for body in bodies]
+            await asyncio.gather(*(exchange.publish(each, key) for each in messages))
+
+        await self.use(send)
+
+    async def tap(self) -> list[AbstractIncomingMessage]:
+        """Listen to the exchange from now on; the list returned grows."""
+        await self.declare()
+        self._tapping = await aio_pika.connect(self.broker.url)
+        channel = await self._tapping.channel()
+        queue = await channel.declare_queue(exclusive=True)
+        await queue.bind(self.topology.exchange, "#")
+
+        async def hear(message: AbstractIncomingMessage) -> None:
+            self._tap.append(message)
+
+        await queue.consume(hear, no_ack=True)
+        return self._tap
+
+    async def letters(self) -> list[AbstractIncomingMessage]:
+        """Take every letter out of the dead letter queue."""
+
+        async def take(channel: Any) -> list[AbstractIncomingMessage]:
+            queue, found = await channel.get_queue(self.topology.dead_letter_queue), []
+            while (message := await queue.get(fail=False, no_ack=True)) is not None:
+                found.append(message)
+            return found
+
+        found: list[AbstractIncomingMessage] = await self.use(take)
+        return found
+
+    async def ctl(self, *arguments: str) -> Any:
+        """Run rabbitmqctl and return what it tells as JSON, if it tells anything."""
+        told = await asyncio.to_thread(
+            subprocess.run,
+            [str(self.broker.script.with_name("rabbitmqctl")), "-q", "-n", NODE, *arguments],
+            env=self.broker._environment(),
+            cwd=self.broker.home,
+            capture_output=True,
+            check=True,
+        )
+        with suppress(json.JSONDecodeError):
+            return json.loads(told.stdout)
+
+    async def close(self) -> None:
+        if self._tapping is not None:
+            await self._tapping.close()
+        if not self.broker.is_running:
+            return
+
+        async def clear(channel: Any) -> None:
+            names = self.topology
+            retries = [names.retry_queue(delay) for delay in names.retry_delays_ms]
+            for queue in (names.queue, names.dead_letter_queue, *retries):
+                await channel.queue_delete(queue)
+            for exchange in (names.exchange, names.dead_letter_exchange):
+                await channel.exchange_delete(exchange)
+
+        await self.use(clear)
+
+
+@pytest.fixture
+async def wire(broker: RabbitServer, topology: Topology) -> AsyncIterator[Wire]:
+    """Yield the broker with this test's topology declared; it is taken away at the end."""
+    wire = Wire(broker, topology)
+    await wire.declare()
+    yield wire
+    await wire.close()
+
+
+@pytest.fixture
+def worker(worker_at: Callable[..., "Worker"], wire: Wire) -> "Worker":
+    """Return a worker at this broker; its parts are started by the test."""
+    return worker_at(wire.broker.url)

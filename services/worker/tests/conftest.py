@@ -1,0 +1,315 @@
+"""This module is where tests of the worker get its parts, and the servers around them."""
+
+import asyncio
+import inspect
+import itertools
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
+from typing import Any
+
+import asyncpg
+import pytest
+
+from wallet_common.commands import DebitTransfer, Deposit, OpenWallet, Withdraw
+from wallet_common.fraud import FraudRules
+from wallet_common.money import parse_amount
+from wallet_common.operations import Receipt
+from wallet_common.topology import Topology
+from wallet_db_orm.database import Database
+from wallet_db_orm.group_commit import GroupCommit
+from wallet_db_orm.ids import new_id
+from wallet_db_orm.orders import Order, Recorded
+from wallet_db_orm.outbox import RelaySession
+from wallet_db_orm.verify import verify
+from wallet_tools.postgres import PostgresServer
+from wallet_worker import consumers, recovery, relay
+from wallet_worker.delivery import Delivery
+from wallet_worker.destinations import BrokerDestination, DirectDestination
+
+_numbers = itertools.count(1)
+
+
+async def until(condition: Callable[[], Any], seconds: float = 20) -> None:
+    """Wait for a condition, which may be a coroutine; fail when the time is up."""
+    deadline = time.monotonic() + seconds
+    while True:
+        answer = condition()
+        if await answer if inspect.isawaitable(answer) else answer:
+            return
+        assert time.monotonic() < deadline, "it did not happen in time"
+        await asyncio.sleep(0.02)
+
+
+class Bank:
+    """The money's side: what the API does, and a superuser's look at the database."""
+
+    def __init__(self, url: str, admin_url: str) -> None:
+        self.url = url
+        self.database = Database(url, application_name="wallet-test")
+        self.lanes = GroupCommit(self.database)
+        self._admin_url = admin_url
+        self._admin: Any = None
+
+    async def deposit(self, wallet_id: str, amount: str = "10.00") -> str:
+        return await self._post(Deposit(**_asked(wallet_id, amount), opens_in="USD"))
+
+    async def withdraw(self, wallet_id: str, amount: str = "1.00") -> str:
+        return await self._post(Withdraw(**_asked(wallet_id, amount)))
+
+    async def open(self, wallet_id: str) -> None:
+        await self.lanes.submit(Order(OpenWallet(wallet_id, "USD"), "trace"))
+
+    async def abandon_transfer(self, wallet_id: str, to: str, amount: str = "1.00") -> str:
+        """Take the first step only, as an API that dies right after it; return the transfer."""
+        return await self._post(DebitTransfer(**_asked(wallet_id, amount), to_wallet_id=to))
+
+    async def deposits(self, count: int, *wallet_ids: str) -> None:
+        """Deposit `count` times into each wallet, all at once."""
+        await asyncio.gather(*(self.deposit(each) for _ in range(count) for each in wallet_ids))
+
+    async def rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
+        connection = await self._connection()
+        return [dict(row) for row in await connection.fetch(sql, *arguments)]
+
+    async def value(self, sql: str, *arguments: object) -> Any:
+        return await (await self._connection()).fetchval(sql, *arguments)
+
+    async def execute(self, sql: str) -> None:
+        await (await self._connection()).execute(sql)
+
+    async def session(self) -> Any:
+        """Return one more connection, which the caller closes."""
+        return await asyncpg.connect(self._admin_url)
+
+    async def pending(self) -> int:
+        return int(await self.value("SELECT count(*) FROM outbox"))
+
+    async def has_sent_all(self) -> bool:
+        return not await self.pending()
+
+    async def unapplied(self) -> int:
+        """Count the events whose effect is not there yet."""
+        sql = """
+            SELECT count(*) FROM events AS e WHERE wallet_version IS NOT NULL AND NOT EXISTS (
+                SELECT FROM processed_events AS p
+                WHERE p.wallet_id = e.wallet_id AND p.event_id = e.id::text)
+        """
+        return int(await self.value(sql))
+
+    async def is_quiet(self) -> bool:
+        """Whether every event has left the outbox and taken effect."""
+        return not await self.pending() and not await self.unapplied()
+
+    async def violations(self) -> list[str]:
+        """Return what the proof finds once all is quiet; nothing if all is right."""
+        report = await verify(self.database.primary, at_rest=True)
+        return [f"{each.id} {each.violations}" for each in report.invariants if each.violations]
+
+    async def refuse_statistics_of(self, wallet_id: str) -> None:
+        """Make each attempt to write this wallet's statistics fail, until `relent`."""
+        await self.execute(f"""
+            CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN
+                IF NEW.wallet_id = '{wallet_id}' THEN RAISE EXCEPTION 'not today'; END IF;
+                RETURN NEW; END $$;
+            CREATE TRIGGER refuse BEFORE INSERT OR UPDATE ON wallet_stats
+            FOR EACH ROW EXECUTE FUNCTION refuse()
+        """)
+
+    async def relent(self) -> None:
+        await self.execute("DROP FUNCTION refuse() CASCADE")
+
+    async def relay_pids(self) -> list[int]:
+        """Return the backend that holds the relay's lock; more than one would be a fault."""
+        sql = """
+            SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
+                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        """
+        return [row["pid"] for row in await self.rows(sql)]
+
+    async def close(self) -> None:
+        await self.lanes.close()
+        await self.database.dispose()
+        if self._admin is not None:
+            await self._admin.close(timeout=5)
+
+    async def _post(self, command: Deposit | Withdraw | DebitTransfer) -> str:
+        recorded = await self.lanes.submit(Order(command, "trace"))
+        assert isinstance(recorded, Recorded)
+        assert isinstance(recorded.operation.outcome, Receipt)
+        return recorded.operation.operation_id
+
+    async def _connection(self) -> Any:
+        if self._admin is None:
+            self._admin = await asyncpg.connect(self._admin_url)
+        return self._admin
+
+
+def _asked(wallet_id: str, amount: str) -> dict[str, Any]:
+    return {
+        "wallet_id": wallet_id,
+        "request_id": new_id(),
+        "operation_id": new_id(),
+        "amount": parse_amount(amount),
+    }
+
+
+class Worker:
+    """The worker's parts as tasks of the test's own loop; each may be there more than once."""
+
+    def __init__(self, url: str, broker_url: str | None, topology: Topology) -> None:
+        self.url = url
+        self.broker_url = broker_url
+        self.topology = topology
+        self.rules = FraudRules()
+        self._databases: list[Database] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def start_relay(self) -> asyncio.Task[None]:
+        assert self.broker_url is not None
+        out = BrokerDestination(self.broker_url, self.topology)
+        return self._start(relay.run(RelaySession(self.url), out))
+
+    def start_consumer(self) -> asyncio.Task[None]:
+        assert self.broker_url is not None
+        delivery = Delivery(self._database(), self.rules)
+        return self._start(consumers.consume(self.broker_url, self.topology, delivery))
+
+    def start_direct(self) -> asyncio.Task[None]:
+        database = self._database()
+        out = DirectDestination(database, self.topology, Delivery(database, self.rules))
+        return self._start(relay.run(RelaySession(self.url), out))
+
+    def start_recovery(self) -> asyncio.Task[None]:
+        database = self._database()
+        return self._start(recovery.run(database, GroupCommit(database)))
+
+    async def stop(self, *tasks: asyncio.Task[None]) -> None:
+        """Cancel parts as SIGTERM does and wait for their end; none may have ended by itself."""
+        for task in tasks:
+            assert not task.done(), "a part of the worker ended by itself"
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._tasks = [task for task in self._tasks if task not in tasks]
+
+    async def close(self) -> None:
+        await self.stop(*self._tasks)
+        for database in self._databases:
+            await database.dispose()
+
+    def _start(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
+        self._tasks.append(asyncio.create_task(part))
+        return self._tasks[-1]
+
+    def _database(self) -> Database:
+        self._databases.append(Database(self.url, application_name="wallet-worker"))
+        return self._databases[-1]
+
+
+class Proxy:
+    """A wire to a server that can fall silent, or be cut: connected and nothing passes, or gone."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._is_open = {"out": asyncio.Event(), "back": asyncio.Event()}
+        self.connections = 0
+        self.port = 0
+        self.speak()
+
+    def on_the_way(self, url: str) -> str:
+        """Return the URL that leads to the same server through this wire."""
+        return url.replace(f":{self._port}/", f":{self.port}/")
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._join, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Close every connection and refuse new ones until `start`."""
+        assert self._server is not None
+        self._server.close()
+        for end in self._ends:
+            end.transport.abort()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def hush(self, *directions: str) -> None:
+        """Let nothing pass any more, or nothing `out` to the server or `back` from it."""
+        for direction in directions or ("out", "back"):
+            self._is_open[direction].clear()
+
+    def speak(self) -> None:
+        for each in self._is_open.values():
+            each.set()
+
+    async def _join(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        server, request = await asyncio.open_connection("127.0.0.1", self._port)
+        self._ends |= {answer, request}
+        for reader, writer, way in ((client, request, "out"), (server, answer, "back")):
+            self._pumps.add(asyncio.create_task(self._pump(reader, writer, self._is_open[way])))
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_open: asyncio.Event
+    ) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                await is_open.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+
+@pytest.fixture(name="until")
+def _until() -> Callable[..., Awaitable[None]]:
+    """Return the poller: it waits for a condition, never for a time."""
+    return until
+
+
+@pytest.fixture
+async def bank(postgres_server: PostgresServer, database_url: str) -> AsyncIterator[Bank]:
+    """Yield the money's side of this test's own database."""
+    bank = Bank(database_url, postgres_server.url(database_url.rpartition("/")[2]))
+    yield bank
+    await bank.close()
+
+
+@pytest.fixture
+def topology() -> Topology:
+    """Return names that no other test uses, with retry tiers that a test can sit out."""
+    number = next(_numbers)
+    return Topology(f"test{number}.events", f"test{number}.events.dlx", (100, 200, 300))
+
+
+@pytest.fixture
+async def worker_at(bank: Bank, topology: Topology) -> AsyncIterator[Callable[..., Worker]]:
+    """Yield the builder of workers: from a broker's URL or None, and a database's if another."""
+    workers: list[Worker] = []
+
+    def build(broker_url: str | None, database_url: str = bank.url) -> Worker:
+        workers.append(Worker(database_url, broker_url, topology))
+        return workers[-1]
+
+    yield build
+    for worker in workers:
+        await worker.close()
+
+
+@pytest.fixture
+async def proxy_to() -> AsyncIterator[Callable[[int], Awaitable[Proxy]]]:
+    """Yield the builder of wires to a port, which the test can silence or cut."""
+    proxies: list[Proxy] = []
+
+    async def build(port: int) -> Proxy:
+        proxies.append(Proxy(port))
+        await proxies[-1].start()
+        return proxies[-1]
+
+    yield build
+    for proxy in proxies:
+        await proxy.cut()
