@@ -31,6 +31,12 @@ def in_minor(text: str, currency: str = "USD") -> int:
     return int(Decimal(text).scaleb(EXPONENTS[currency]))
 
 
+def a_movement(amount: str, currency: str, after: str) -> Movement:
+    return Movement(
+        amount=amount, currency=currency, new_balance=after, request_id="r1", operation_id="o1"
+    )
+
+
 def a_wallet(
     *,
     balance: str = "0",
@@ -116,12 +122,9 @@ def test_a_deposit_raises_the_balance() -> None:
     """A deposit adds its amount, with one entry and one fact at the next version."""
     outcome = decide(a_wallet(balance="10.00", version=7), a_deposit("2.50"), ALONE)
 
-    movement = Movement(
-        amount="2.50", currency="USD", new_balance="12.50", request_id="r1", operation_id="o1"
-    )
     assert outcome == Posted(
         a_wallet(balance="12.50", version=8),
-        (Fact(EventType.FUNDS_DEPOSITED, movement),),
+        (Fact(EventType.FUNDS_DEPOSITED, a_movement("2.50", "USD", "12.50")),),
         Entry(EntryType.DEPOSIT, 250, 1_250, 8),
     )
 
@@ -136,13 +139,7 @@ def test_a_first_deposit_opens_the_wallet() -> None:
             Fact(EventType.WALLET_CREATED, Opening("KWD", None, "0.000")),
             Fact(
                 EventType.FUNDS_DEPOSITED,
-                Movement(
-                    amount="5.000",
-                    currency="KWD",
-                    new_balance="5.000",
-                    request_id="r1",
-                    operation_id="o1",
-                ),
+                a_movement("5.000", "KWD", "5.000"),
             ),
         ),
         Entry(EntryType.DEPOSIT, 5_000, 5_000, 2),
@@ -251,12 +248,9 @@ def test_a_withdrawal_lowers_the_balance() -> None:
     """The entry is negative, the event's amount positive: its type says the direction."""
     outcome = decide(a_wallet(balance="10.00", version=7), a_withdrawal("2.5"), ALONE)
 
-    movement = Movement(
-        amount="2.50", currency="USD", new_balance="7.50", request_id="r1", operation_id="o1"
-    )
     assert outcome == Posted(
         a_wallet(balance="7.50", version=8),
-        (Fact(EventType.FUNDS_WITHDRAWN, movement),),
+        (Fact(EventType.FUNDS_WITHDRAWN, a_movement("2.50", "USD", "7.50")),),
         Entry(EntryType.WITHDRAW, -250, 750, 8),
     )
 

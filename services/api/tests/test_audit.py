@@ -10,6 +10,7 @@ from wallet_api.settings import ApiSettings
 
 SECRET = "a secret of more than thirty-two bytes"
 JSON = {"Content-Type": "application/json"}
+BRIM = "92233720368547758.07"
 GOOD = b'{"amount":"1","requestId":"k"}'
 Builder = Callable[..., Awaitable[str]]
 Audited = Callable[[httpx.Response], Awaitable[list[int]]]
@@ -52,7 +53,7 @@ async def test_every_outcome_and_repetition_leaves_one_row(
     api: httpx.AsyncClient, a_wallet: Builder, audited: Audited, trace: Trace
 ) -> None:
     """Done, refused and failed requests and each of their repetitions have a row of their own."""
-    wallet_id, other, full = await a_wallet(), await a_wallet("0"), await a_wallet("9" * 16)
+    wallet_id, other, full = await a_wallet(), await a_wallet("0"), await a_wallet(BRIM)
     path = f"/v1/wallets/{wallet_id}"
     for verb, body, status in [
         ("deposit", {"amount": "1", "requestId": "d"}, 201),

@@ -49,7 +49,7 @@ class Bank:
         self.database = Database(url, application_name="wallet-test")
         self.lanes = GroupCommit(self.database)
         self._admin_url = admin_url
-        self._admin: Any = None
+        self._admin: asyncpg.Connection | None = None
 
     async def deposit(self, wallet_id: str, amount: str = "10.00") -> str:
         return await self._post(Deposit(**_asked(wallet_id, amount), opens_in="USD"))
@@ -72,13 +72,13 @@ class Bank:
         connection = await self._connection()
         return [dict(row) for row in await connection.fetch(sql, *arguments)]
 
-    async def value(self, sql: str, *arguments: object) -> Any:
+    async def value(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # the SQL decides
         return await (await self._connection()).fetchval(sql, *arguments)
 
     async def execute(self, sql: str) -> None:
         await (await self._connection()).execute(sql)
 
-    async def session(self) -> Any:
+    async def session(self) -> asyncpg.Connection:
         """Return one more connection, which the caller closes."""
         return await asyncpg.connect(self._admin_url)
 
@@ -139,7 +139,7 @@ class Bank:
         assert isinstance(recorded.operation.outcome, Receipt)
         return recorded.operation.operation_id
 
-    async def _connection(self) -> Any:
+    async def _connection(self) -> asyncpg.Connection:
         if self._admin is None:
             self._admin = await asyncpg.connect(self._admin_url)
         return self._admin
@@ -154,6 +154,13 @@ def _asked(wallet_id: str, amount: str) -> dict[str, Any]:
     }
 
 
+class Part:
+    """One running part of a worker."""
+
+    def __init__(self, work: Coroutine[Any, Any, None]) -> None:
+        self.task = asyncio.create_task(work)
+
+
 class Worker:
     """The worker's parts as tasks of the test's own loop; each may be there more than once."""
 
@@ -163,43 +170,43 @@ class Worker:
         self.topology = topology
         self.rules = FraudRules()
         self._databases: list[Database] = []
-        self._tasks: list[asyncio.Task[None]] = []
+        self._parts: list[Part] = []
 
-    def start_relay(self) -> asyncio.Task[None]:
+    def start_relay(self) -> Part:
         assert self.broker_url is not None
         out = BrokerDestination(self.broker_url, self.topology)
         return self._start(relay.run(RelaySession(self.url), out))
 
-    def start_consumer(self) -> asyncio.Task[None]:
+    def start_consumer(self) -> Part:
         assert self.broker_url is not None
         delivery = Delivery(self._database(), self.rules)
         return self._start(consumers.consume(self.broker_url, self.topology, delivery))
 
-    def start_direct(self) -> asyncio.Task[None]:
+    def start_direct(self) -> Part:
         database = self._database()
         out = DirectDestination(database, self.topology, Delivery(database, self.rules))
         return self._start(relay.run(RelaySession(self.url), out))
 
-    def start_recovery(self) -> asyncio.Task[None]:
+    def start_recovery(self) -> Part:
         database = self._database()
         return self._start(recovery.run(database, GroupCommit(database)))
 
-    async def stop(self, *tasks: asyncio.Task[None]) -> None:
+    async def stop(self, *parts: Part) -> None:
         """Cancel parts as SIGTERM does and wait for their end; none may have ended by itself."""
-        for task in tasks:
-            assert not task.done(), "a part of the worker ended by itself"
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        self._tasks = [task for task in self._tasks if task not in tasks]
+        for part in parts:
+            assert not part.task.done(), "a part of the worker ended by itself"
+            part.task.cancel()
+        await asyncio.gather(*(part.task for part in parts), return_exceptions=True)
+        self._parts = [part for part in self._parts if part not in parts]
 
     async def close(self) -> None:
-        await self.stop(*self._tasks)
+        await self.stop(*self._parts)
         for database in self._databases:
             await database.dispose()
 
-    def _start(self, part: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        self._tasks.append(asyncio.create_task(part))
-        return self._tasks[-1]
+    def _start(self, work: Coroutine[Any, Any, None]) -> Part:
+        self._parts.append(Part(work))
+        return self._parts[-1]
 
     def _database(self) -> Database:
         self._databases.append(Database(self.url, application_name="wallet-worker"))

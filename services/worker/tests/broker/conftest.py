@@ -5,11 +5,11 @@ import json
 import subprocess
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import aio_pika
 import pytest
-from aio_pika.abc import AbstractIncomingMessage
+from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, HeadersType
 
 from wallet_common.topology import Topology
 from wallet_tools.rabbitmq import NODE, RabbitServer
@@ -19,6 +19,9 @@ if TYPE_CHECKING:
     from services.worker.tests.conftest import Worker
 
 
+_T = TypeVar("_T")
+
+
 class Wire:
     """The broker as anybody sees it who may log in, through a connection for each look."""
 
@@ -26,12 +29,12 @@ class Wire:
         self.broker = broker
         self.topology = topology
         self._tap: list[AbstractIncomingMessage] = []
-        self._tapping: aio_pika.abc.AbstractConnection | None = None
+        self._tapping: AbstractConnection | None = None
 
     async def declare(self) -> None:
         await self.use(lambda channel: declared.declare(channel, self.topology))
 
-    async def use(self, work: Callable[[Any], Awaitable[Any]]) -> Any:
+    async def use(self, work: Callable[[AbstractChannel], Awaitable[_T]]) -> _T:
         """Do `work` on a channel of its own."""
         connection = await aio_pika.connect(self.broker.url, timeout=5)
         async with connection:
@@ -40,7 +43,7 @@ class Wire:
     async def depth(self, queue: str) -> int:
         """Count the messages that are ready in a queue."""
 
-        async def look(channel: Any) -> int:
+        async def look(channel: AbstractChannel) -> int:
             found = await channel.declare_queue(queue, passive=True)
             return int(found.declaration_result.message_count)
 
@@ -56,7 +59,7 @@ class Wire:
     async def unbind(self) -> None:
         """Take the worker's queue out of reach, so that events become unroutable."""
 
-        async def work(channel: Any) -> None:
+        async def work(channel: AbstractChannel) -> None:
             queue = await channel.get_queue(self.topology.queue)
             await queue.unbind(self.topology.exchange, "#")
 
@@ -67,7 +70,7 @@ class Wire:
         """Make the broker refuse every event, by a full queue beside the worker's."""
         name = f"{self.topology.exchange}.full"
 
-        async def fill(channel: Any) -> None:
+        async def fill(channel: AbstractChannel) -> None:
             limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
             full = await channel.declare_queue(name, arguments=limits)
             await channel.default_exchange.publish(aio_pika.Message(b"stone"), name)
@@ -77,12 +80,20 @@ class Wire:
         yield
         await self.use(lambda channel: channel.queue_delete(name))
 
-    async def publish(self, *bodies: bytes, key: str = "FundsDeposited", **more: Any) -> None:
+    async def publish(
+        self,
+        *bodies: bytes,
+        key: str = "FundsDeposited",
+        headers: HeadersType | None = None,
+        message_id: str | None = None,
+    ) -> None:
         """Publish to the events' exchange, each body confirmed."""
 
-        async def send(channel: Any) -> None:
+        async def send(channel: AbstractChannel) -> None:
             exchange = await channel.get_exchange(self.topology.exchange)
-            messages = [aio_pika.Message(body, **more) for body in bodies]
+            messages = [
+                aio_pika.Message(body, headers=headers, message_id=message_id) for body in bodies
+            ]
             await asyncio.gather(*(exchange.publish(each, key) for each in messages))
 
         await self.use(send)
@@ -104,7 +115,7 @@ class Wire:
     async def letters(self) -> list[AbstractIncomingMessage]:
         """Take every letter out of the dead letter queue."""
 
-        async def take(channel: Any) -> list[AbstractIncomingMessage]:
+        async def take(channel: AbstractChannel) -> list[AbstractIncomingMessage]:
             queue, found = await channel.get_queue(self.topology.dead_letter_queue), []
             while (message := await queue.get(fail=False, no_ack=True)) is not None:
                 found.append(message)
@@ -113,7 +124,7 @@ class Wire:
         found: list[AbstractIncomingMessage] = await self.use(take)
         return found
 
-    async def ctl(self, *arguments: str) -> Any:
+    async def ctl(self, *arguments: str) -> Any:  # noqa: ANN401  # JSON
         """Run rabbitmqctl and return what it tells as JSON, if it tells anything."""
         told = await asyncio.to_thread(
             subprocess.run,
@@ -132,7 +143,7 @@ class Wire:
         if not self.broker.is_running:
             return
 
-        async def clear(channel: Any) -> None:
+        async def clear(channel: AbstractChannel) -> None:
             names = self.topology
             retries = [names.retry_queue(delay) for delay in names.retry_delays_ms]
             for queue in (names.queue, names.dead_letter_queue, *retries):

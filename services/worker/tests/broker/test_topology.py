@@ -3,6 +3,7 @@
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aio_pika.abc import AbstractChannel
 from aio_pika.exceptions import ChannelPreconditionFailed
 
 from wallet_common.topology import Topology
@@ -53,9 +54,8 @@ async def test_everything_published_reaches_the_queue(wire: "Wire", topology: To
     bindings = await wire.ctl("list_bindings", "--formatter=json")
 
     ours = {topology.exchange, topology.dead_letter_exchange}
-    assert {
-        row["name"]: (row["type"], row["durable"]) for row in exchanges if row["name"] in ours
-    } == dict.fromkeys(ours, ("topic", True))
+    found = {row["name"]: (row["type"], row["durable"]) for row in exchanges}
+    assert {name: found[name] for name in ours} == dict.fromkeys(ours, ("topic", True))
     assert {
         (row["source_name"], row["routing_key"], row["destination_name"])
         for row in bindings
@@ -78,7 +78,7 @@ async def test_declaring_again_changes_nothing(wire: "Wire", topology: Topology)
 async def test_another_meaning_of_a_name_is_refused(wire: "Wire", topology: Topology) -> None:
     """A queue that is there with other arguments is an error at once, not a silent surprise."""
 
-    async def redeclare(channel: Any) -> None:
+    async def redeclare(channel: AbstractChannel) -> None:
         await channel.queue_delete(topology.retry_queue(100))
         await channel.declare_queue(topology.retry_queue(100), durable=True)
 
