@@ -139,25 +139,25 @@ class Ledger:
 class Builders:
     """The commands a test needs, with a fresh key unless it names one."""
 
-    def opening(self, wallet_id: str, currency: str = "USD", **more: Any) -> OpenWallet:
+    def opening(self, wallet_id: str, currency: str = "USD", **more: str) -> OpenWallet:
         return OpenWallet(wallet_id, currency, **more)
 
-    def deposit(self, wallet_id: str, amount: str, **more: Any) -> Deposit:
-        return Deposit(**({"opens_in": "USD"} | self._asked(wallet_id, amount) | more))
+    def deposit(self, wallet_id: str, amount: str, **more: object) -> Deposit:
+        return Deposit(**self._asked(wallet_id, amount, {"opens_in": "USD"} | more))
 
-    def withdrawal(self, wallet_id: str, amount: str, **more: Any) -> Withdraw:
-        return Withdraw(**(self._asked(wallet_id, amount) | more))
+    def withdrawal(self, wallet_id: str, amount: str, **more: object) -> Withdraw:
+        return Withdraw(**self._asked(wallet_id, amount, more))
 
-    def transfer(self, wallet_id: str, to: str, amount: str, **more: Any) -> DebitTransfer:
-        return DebitTransfer(**(self._asked(wallet_id, amount) | {"to_wallet_id": to} | more))
+    def transfer(self, wallet_id: str, to: str, amount: str, **more: object) -> DebitTransfer:
+        return DebitTransfer(**self._asked(wallet_id, amount, more), to_wallet_id=to)
 
-    def _asked(self, wallet_id: str, amount: str) -> dict[str, Any]:
+    def _asked(self, wallet_id: str, amount: str, more: dict[str, object]) -> dict[str, Any]:
         return {
             "wallet_id": wallet_id,
             "request_id": a_key(),
             "operation_id": new_id(),
             "amount": parse_amount(amount),
-        }
+        } | more
 
 
 class Books:
@@ -165,10 +165,10 @@ class Books:
 
     def __init__(self, url: str) -> None:
         self.url = url
-        self._own: Any = None
+        self._own: asyncpg.Connection | None = None
 
     @asynccontextmanager
-    async def session(self) -> AsyncIterator[Any]:
+    async def session(self) -> AsyncIterator[asyncpg.Connection]:
         """Yield a connection beside the one that `execute` and its kin use."""
         connection = await asyncpg.connect(self.url)
         try:
@@ -182,7 +182,7 @@ class Books:
     async def rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
         return [dict(row) for row in await (await self._connection()).fetch(sql, *arguments)]
 
-    async def value(self, sql: str, *arguments: object) -> Any:
+    async def value(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # any column
         return await (await self._connection()).fetchval(sql, *arguments)
 
     async def count(self, table: str) -> int:
@@ -225,23 +225,20 @@ class Books:
         return len(rows)
 
     async def deadlocks(self) -> int:
-        """Count deadlocks once every session has reported: it does so at the latest when it ends."""
+        """Count deadlocks once all our sessions have ended: by then each has reported its own."""
         others = (
             "SELECT count(*) = 0 FROM pg_stat_activity"
             " WHERE datname = current_database() AND application_name = $1"
         )
         assert await until(lambda: self.value(others, APPLICATION))
-        return int(
-            await self.value(
-                "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
-            )
-        )
+        counted = "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+        return int(await self.value(counted))
 
     async def close(self) -> None:
         if self._own is not None:
             await self._own.close(timeout=5)
 
-    async def _connection(self) -> Any:
+    async def _connection(self) -> asyncpg.Connection:
         if self._own is None:
             self._own = await asyncpg.connect(self.url)
         return self._own

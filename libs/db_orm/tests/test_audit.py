@@ -67,13 +67,13 @@ async def test_no_money_moves_without_its_audit_row(
 ) -> None:
     """When the audit row cannot be written nothing happens, and the key stays free."""
     await ledger.post(a.deposit("w1", "5.00"), audited=True)
-    await books.execute("ALTER TABLE api_audit ADD CONSTRAINT full CHECK (status = 0) NOT VALID")
+    await books.execute("ALTER TABLE api_audit ADD CONSTRAINT jammed CHECK (status = 0) NOT VALID")
 
     with pytest.raises(IntegrityError):
         await ledger.record(a.deposit("w1", "5.00", request_id="k1"), audited=True)
 
     assert await books.balances() == {"w1": 500}
-    await books.execute("ALTER TABLE api_audit DROP CONSTRAINT full")
+    await books.execute("ALTER TABLE api_audit DROP CONSTRAINT jammed")
     recorded = await ledger.record(a.deposit("w1", "5.00", request_id="k1"), audited=True)
     assert not recorded.is_replay
 

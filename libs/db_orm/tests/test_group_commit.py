@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from sqlalchemy.exc import IntegrityError
 
+from wallet_common.commands import Withdraw
 from wallet_common.errors import Busy
 from wallet_db_orm import queries
 from wallet_db_orm.group_commit import PENDING_MAX
@@ -40,25 +41,27 @@ async def test_a_strangers_lock_holds_up_only_the_wallet_that_it_is_on(
 async def test_callers_of_held_wallets_are_told_to_come_back(
     ledger: "Ledger", books: "Books", a: "Builders"
 ) -> None:
-    """However many wallets strangers hold, early and late callers are told Busy in time."""
+    """However many wallets strangers hold, early and late callers are told Busy in time and keep their keys."""
     held = [f"held{number}" for number in range(12)]
     await asyncio.gather(*(ledger.post(a.deposit(each, "5.00")) for each in [*held, "free"]))
 
-    async def told_busy(wallet_id: str) -> None:
+    orders = [a.withdrawal(wallet_id, "1.00") for wallet_id in held * 2]
+
+    async def told_busy(order: Withdraw) -> None:
         async with asyncio.timeout(BUSY_WITHIN_S):
             with pytest.raises(Busy):
-                await ledger.record(a.withdrawal(wallet_id, "1.00"))
+                await ledger.record(order)
 
     async with books.lock_on(*held), asyncio.TaskGroup() as callers:
-        for _ in range(2):
-            for wallet_id in held:
-                callers.create_task(told_busy(wallet_id))
+        for some in (orders[:12], orders[12:]):
+            for order in some:
+                callers.create_task(told_busy(order))
             # Once a neighbour is served the callers wait apart, and later ones behind them.
             await ledger.post(a.deposit("free", "1.00"))
             await queries.wallet(ledger.database.reads, "free")
 
-    await asyncio.gather(*(ledger.post(a.withdrawal(each, "5.00")) for each in held))
-    assert await books.balances() == {"free": 700} | dict.fromkeys(held, 0)
+    await asyncio.gather(*(ledger.post(order) for order in orders))
+    assert await books.balances() == {"free": 700} | dict.fromkeys(held, 300)
 
 
 async def test_a_lock_that_is_let_go_in_time_costs_nobody_an_answer(

@@ -121,9 +121,7 @@ async def test_a_refused_order_harms_no_neighbour_in_its_batch(
         *(order for orders in zip(good, poor, unknown, too_fine, strict=True) for order in orders)
     )
 
-    told = [
-        each.operation.outcome if isinstance(each, Recorded) else each for each in answers
-    ]
+    told = [each.operation.outcome if isinstance(each, Recorded) else each for each in answers]
     reasons = [each.reason if isinstance(each, Rejected) else None for each in told]
     assert reasons == 20 * [
         *(None, Reason.INSUFFICIENT_FUNDS),

@@ -131,7 +131,7 @@ async def test_ended_sessions_under_load_lose_nothing_and_double_nothing(
     ledger: "Ledger", other: "Ledger", books: "Books", a: "Builders"
 ) -> None:
     """While sessions are ended again and again every caller gets an outcome, each order once."""
-    orders = [a.deposit(f"w{number % 7}", "1.00") for number in range(700)]
+    orders = [a.deposit(f"w{number % 7}", "1.00") for number in range(350)]
     going = True
 
     async def administrator() -> int:
@@ -143,20 +143,20 @@ async def test_ended_sessions_under_load_lose_nothing_and_double_nothing(
         return ended
 
     async def client(process: "Ledger", mine: int) -> list[bool]:
-        return [(await process.insist(each)).is_replay for each in orders[mine::35]]
+        return [(await process.insist(each)).is_replay for each in orders[mine::25]]
 
     blows = asyncio.create_task(administrator())
     replays = await asyncio.gather(
-        *(client((ledger, other)[number % 2], number) for number in range(35))
+        *(client((ledger, other)[number % 2], number) for number in range(25))
     )
     going = False
 
-    assert await blows > 10
-    assert sum(map(len, replays)) == 700
+    assert await blows > 5
+    assert sum(map(len, replays)) == 350
     balances = await books.balances()
-    assert [balances[f"w{number}"] for number in range(7)] == [10_000] * 7
+    assert [balances[f"w{number}"] for number in range(7)] == [5_000] * 7
     asked = ", ".join(f"'{each.request_id}'" for each in orders)
-    assert await books.count(f"operations WHERE request_id IN ({asked})") == 700
+    assert await books.count(f"operations WHERE request_id IN ({asked})") == 350
 
 
 async def test_transfers_whose_sessions_are_ended_reach_their_end(
@@ -172,16 +172,15 @@ async def test_transfers_whose_sessions_are_ended_reach_their_end(
         while True:
             try:
                 ended = await ledger.finished(await ledger.stored(command))
-            except Exception as error:  # noqa: BLE001  # each has to have a name
-                assert isinstance(error, Busy) or trouble(error) is Trouble.CONNECTION
+            except Exception as error:
+                if not isinstance(error, Busy) and trouble(error) is not Trouble.CONNECTION:
+                    raise
             else:
                 assert ended.state is TransferState.COMPLETED
                 return
 
     async with asyncio.TaskGroup() as payments:
-        driven = [
-            payments.create_task(pay(*pair)) for pair in [("w1", "w2"), ("w2", "w1")] * 30
-        ]
+        driven = [payments.create_task(pay(*pair)) for pair in [("w1", "w2"), ("w2", "w1")] * 30]
         while not all(each.done() for each in driven):
             await books.terminate()
             await ledger.insist(a.deposit("pace", "1.00"))

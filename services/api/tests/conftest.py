@@ -26,7 +26,7 @@ from wallet_tools import environment
 from wallet_tools.ports import free_port
 from wallet_tools.processes import wait_until
 
-SECRET = "a secret of more than thirty-two bytes"
+SECRET = "a secret that is longer than the sixty-four bytes which HS512 wants"
 DEADLINE_S = 15.0
 _traces = itertools.count(1)
 
@@ -41,19 +41,25 @@ def quiet_logs() -> Iterator[None]:
 
 
 @pytest.fixture
-def configured(monkeypatch: pytest.MonkeyPatch, database_url: str) -> Callable[..., ApiSettings]:
-    """Return a builder of settings: off the caller's environment, on this test's database."""
+def load(monkeypatch: pytest.MonkeyPatch) -> Callable[..., ApiSettings]:
+    """Return how to load settings from the given variables, and from none of the caller's."""
     for name in os.environ:
         if name.startswith(environment.PASSED_PREFIXES):
             monkeypatch.delenv(name)
 
-    def load(**given: str) -> ApiSettings:
-        defaults = {"WALLET_DATABASE_URL": database_url, "WALLET_AUTH": "off"}
-        for name, value in (defaults | given).items():
+    def read(**given: str) -> ApiSettings:
+        for name, value in given.items():
             monkeypatch.setenv(name, value)
         return ApiSettings.load()
 
-    return load
+    return read
+
+
+@pytest.fixture
+def configured(load: Callable[..., ApiSettings], database_url: str) -> Callable[..., ApiSettings]:
+    """Return how to load settings on this test's database, without tokens unless asked for."""
+    usual = {"WALLET_DATABASE_URL": database_url, "WALLET_AUTH": "off"}
+    return lambda **given: load(**(usual | given))
 
 
 @pytest.fixture
@@ -107,7 +113,7 @@ def a_wallet(api: httpx.AsyncClient) -> Callable[..., Awaitable[str]]:
 
 
 @pytest.fixture
-def books(sql: Any) -> Callable[[], Awaitable[tuple[int, ...]]]:
+def books(sql: asyncpg.Connection) -> Callable[[], Awaitable[tuple[int, ...]]]:
     """Return how to look at all that an effect would change; equal looks mean no effect."""
 
     async def look() -> tuple[int, ...]:
@@ -120,7 +126,7 @@ def books(sql: Any) -> Callable[[], Awaitable[tuple[int, ...]]]:
 
 
 @pytest.fixture
-def audited(sql: Any) -> Callable[[httpx.Response], Awaitable[list[int]]]:
+def audited(sql: asyncpg.Connection) -> Callable[[httpx.Response], Awaitable[list[int]]]:
     """Return how to ask which statuses the audit has for the request behind a response."""
 
     async def statuses(response: httpx.Response) -> list[int]:
@@ -222,7 +228,7 @@ async def _lifespan(app: Edge) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _served(app: Edge) -> AsyncIterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")  # type: ignore[arg-type]  # as in client_of
+        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on")
         server = uvicorn.Server(config)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         yield listener.getsockname()[1]

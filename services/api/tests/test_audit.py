@@ -4,14 +4,16 @@ import json
 from collections.abc import Awaitable, Callable
 from typing import Any
 
+import asyncpg
 import httpx
 
 from wallet_api.settings import ApiSettings
 
-SECRET = "a secret of more than thirty-two bytes"
+SECRET = "a secret that is longer than the sixty-four bytes which HS512 wants"
 JSON = {"Content-Type": "application/json"}
 BRIM = "92233720368547758.07"
 GOOD = b'{"amount":"1","requestId":"k"}'
+Look = Callable[[], Awaitable[tuple[int, ...]]]
 Builder = Callable[..., Awaitable[str]]
 Audited = Callable[[httpx.Response], Awaitable[list[int]]]
 Trace = Callable[[], dict[str, str]]
@@ -88,7 +90,7 @@ async def test_reading_leaves_no_row(
         assert await audited(await api.get(path, headers=trace())) == []
 
 
-async def test_a_row_tells_the_request(api: httpx.AsyncClient, sql: Any) -> None:
+async def test_a_row_tells_the_request(api: httpx.AsyncClient, sql: asyncpg.Connection) -> None:
     """A row holds method, url, exact body, headers, address, ids and the time that it took."""
     headers = JSON | {"X-Trace-Id": "one", "User-Agent": "probe", "Idempotency-Key": "k"}
     body = b'{ "amount": 1.50, "metadata": {"b": 1, "a": "\xc3\xa9"} }'
@@ -104,7 +106,9 @@ async def test_a_row_tells_the_request(api: httpx.AsyncClient, sql: Any) -> None
     assert (kept["user-agent"], kept["idempotency-key"]) == ("probe", "k")
 
 
-async def test_the_row_of_money_commits_with_the_money(api: httpx.AsyncClient, sql: Any) -> None:
+async def test_the_row_of_money_commits_with_the_money(
+    api: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
     """Operation, entry, event and audit row of a deposit come from one transaction, linked."""
     await api.post("/v1/wallets/w/deposit", json={"amount": "1"})
 
@@ -118,7 +122,9 @@ async def test_the_row_of_money_commits_with_the_money(api: httpx.AsyncClient, s
     assert len({transaction for row in transactions for transaction in row.values()}) == 1
 
 
-async def test_no_audit_row_no_money(api: httpx.AsyncClient, sql: Any, books: Any) -> None:
+async def test_no_audit_row_no_money(
+    api: httpx.AsyncClient, sql: asyncpg.Connection, books: Look
+) -> None:
     """When the audit cannot be written, nothing is: the answer is a fault and no 201."""
     await api.post("/v1/wallets/w/deposit", json={"amount": "1"})
     before = await books()
@@ -134,7 +140,7 @@ async def test_secrets_are_not_kept(
     configured: Callable[..., ApiSettings],
     client_of: Callable[[ApiSettings], Any],
     token: Callable[..., str],
-    sql: Any,
+    sql: asyncpg.Connection,
     trace: Trace,
 ) -> None:
     """Authorization, cookies and unknown headers are named in the audit, their values nowhere."""

@@ -1,6 +1,6 @@
-"""The catalogue of bad input: each row is refused as it should be, and leaves nothing but a trace."""
+"""The catalogue of bad input: each row is refused, and leaves nothing but its audit row."""
 
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable
 from typing import Any, NamedTuple
 
 import httpx
@@ -10,6 +10,8 @@ MEMBERS = {"type", "title", "status", "detail", "instance", "code", "traceId", "
 INNER = ("Traceback", "SELECT", "INSERT", "sqlalchemy", "asyncpg", "msgspec", "/site-packages/")
 JSON = {"Content-Type": "application/json"}
 DEPOSIT = "/v1/wallets/w1/deposit"
+LIST = "/v1/wallets"
+PAST = "/v1/wallets/w1/history"
 GOOD = b'{"amount":"1"}'
 
 
@@ -23,44 +25,44 @@ class Row(NamedTuple):
     expected: tuple[int, ...] = (400,)
 
 
-def bodies(*values: bytes, expected: tuple[int, ...] = (400,)) -> Iterable[Row]:
-    return (Row(body=value, expected=expected) for value in values)
+def bodies(*values: bytes, expected: tuple[int, ...] = (400,)) -> list[Row]:
+    return [Row(body=value, expected=expected) for value in values]
 
 
-def amounts(*values: bytes) -> Iterable[Row]:
+def amounts(*values: bytes) -> list[Row]:
     return bodies(*(b'{"amount":%b,"requestId":"row"}' % value for value in values))
 
 
-def texts(*values: str) -> Iterable[Row]:
+def texts(*values: str) -> list[Row]:
     return amounts(*(f'"{value}"'.encode() for value in values))
 
 
-def paths(*values: str, expected: tuple[int, ...]) -> Iterable[Row]:
-    return (Row(path=value, expected=expected) for value in values)
+def paths(*values: str, expected: tuple[int, ...]) -> list[Row]:
+    return [Row(path=value, expected=expected) for value in values]
 
 
-def reads(*values: str, expected: tuple[int, ...] = (400,)) -> Iterable[Row]:
-    return (Row(method="GET", path=value, body=b"", expected=expected) for value in values)
+def reads(*values: str, expected: tuple[int, ...] = (400,)) -> list[Row]:
+    return [Row(method="GET", path=value, body=b"", expected=expected) for value in values]
 
 
-def media(*values: dict[str, str]) -> Iterable[Row]:
-    return (Row(headers=value, expected=(415,)) for value in values)
+def media(*values: dict[str, str]) -> list[Row]:
+    return [Row(headers=value, expected=(415,)) for value in values]
 
 
-def keys(*values: bytes) -> Iterable[Row]:
-    return (Row(headers=[*JSON.items(), (b"Idempotency-Key", value)]) for value in values)
+def keys(*values: bytes) -> list[Row]:
+    return [Row(headers=[*JSON.items(), (b"Idempotency-Key", value)]) for value in values]
 
 
-def fields(*values: bytes) -> Iterable[Row]:
+def fields(*values: bytes) -> list[Row]:
     return bodies(*(b'{"amount":"1",%b}' % value for value in values))
 
 
-def transfers(*values: bytes, expected: tuple[int, ...]) -> Iterable[Row]:
+def transfers(*values: bytes, expected: tuple[int, ...]) -> list[Row]:
     path = "/v1/wallets/w1/transfer"
-    return (Row(b'{"amount":"1",%b}' % value, path, expected=expected) for value in values)
+    return [Row(b'{"amount":"1",%b}' % value, path, expected=expected) for value in values]
 
 
-CATALOGUE: dict[str, Iterable[Row]] = {
+CATALOGUE: dict[str, list[Row]] = {
     "numbers that no double may touch": amounts(
         *(b"1.0000000000000000001", b"9007199254740993.0001", b"18446744073709551616"),
         *(b"9223372036854775808", b"0.001", b"1.001", b"1e2", b"1E2", b"1e400", b"1e-400"),
@@ -70,7 +72,9 @@ CATALOGUE: dict[str, Iterable[Row]] = {
         *(b"NaN", b"Infinity", b"-Infinity", b"nan", b"+1", b".5", b"5.", b"010", b"0x10"),
         *(b"1_000", b"1,000", "١٢".encode(), b"'1'", b"--1", b"1e", b"- 1"),
     ),
-    "amounts of another type": amounts(b"true", b"false", b"null", b"[]", b"{}", b'["1"]', b'{"":1}'),
+    "amounts of another type": amounts(
+        *(b"true", b"false", b"null", b"[]", b"{}", b'["1"]', b'{"":1}'),
+    ),
     "text that Decimal would take": texts(
         *("NaN", "sNaN", "Infinity", "-Infinity", "inf", "1e400", "1e999999", "1e2", "1E+2"),
         *("١٢", "１２", "५", "1٫5", "−5", "1_000", " 10 ", "10 ", " 10", "+10", "0b1", "½", "¹"),
@@ -99,7 +103,8 @@ CATALOGUE: dict[str, Iterable[Row]] = {
     "a key twice": bodies(
         *(b'{"amount":"1","amount":"999"}', b'{"amount":"1","\\u0061mount":"999"}'),
         *(b'{"amount":"1","amount":"1"}', b'{"amount":"1","requestId":"a","requestId":"b"}'),
-        *(b'{"amount":"1","metadata":{"a":1,"a":2}}', b'{"amount":"1","metadata":{"a":{"b":1,"b":1}}}'),
+        *(b'{"amount":"1","metadata":{"a":1,"a":2}}', b'{"amount":1,"metadata":{},"metadata":{}}'),
+        b'{"amount":"1","metadata":{"a":{"b":1,"b":1}}}',
     ),
     "unknown members": fields(
         *(b'"balance":"1000000"', b'"status":"completed"', b'"owner_id":"x"', b'"version":0'),
@@ -113,72 +118,76 @@ CATALOGUE: dict[str, Iterable[Row]] = {
         *(b'"reference":1', b'"reference":""', b'"reference":"%b"' % (b"r" * 257)),
         *(b'"reference":"a\\r\\nSet-Cookie: a=b"', b'"reference":"\\u0000"', b'"reference":"\\n"'),
         *(b'"metadata":[]', b'"metadata":"x"', b'"metadata":1', b'"metadata":{"a":NaN}'),
-        *(b'"metadata":{"a":"\\u0000"}', b'"metadata":{"\\u0000":1}', b'"metadata":{"a":"\\ud800"}'),
+        *(b'"metadata":{"a":"\\u0000"}', b'"metadata":{"\\u0000":1}'),
+        b'"metadata":{"a":"\\ud800"}',
         b'"metadata":{"a":"%b"}' % (b"x" * 5_000),
         b'"metadata":{%b}' % b",".join(b'"%d":1' % n for n in range(3_000)),
     ),
     "media types": media(
-        *({}, {"Content-Type": ""}, {"Content-Type": "text/plain"}, {"Content-Type": "text/json"}),
-        *({"Content-Type": "application/xml"}, {"Content-Type": "application/x-www-form-urlencoded"}),
-        *({"Content-Type": "multipart/form-data; boundary=x"}, {"Content-Type": "multipart/form-data"}),
-        *({"Content-Type": "application/msgpack"}, {"Content-Type": "application/x-msgpack"}),
-        *({"Content-Type": "application/json; charset=utf-16"}, {"Content-Type": "json"}),
-        *({"Content-Type": "application/json, text/plain"}, {"Content-Type": "application/json5"}),
-        *({"Content-Type": "application/merge-patch+json"}, {"Content-Type": ";"}),
-        *(JSON | {"Content-Encoding": each} for each in ("gzip", "br", "gzip, gzip", "deflate")),
+        *({}, JSON | {"Content-Encoding": "gzip"}, JSON | {"Content-Encoding": "br"}),
+        *(JSON | {"Content-Encoding": "gzip, gzip"}, JSON | {"Content-Encoding": "deflate"}),
+        *({"Content-Type": each} for each in ("", ";", "json", "text/plain", "text/json")),
+        *({"Content-Type": each} for each in ("application/json5", "application/xml")),
+        *({"Content-Type": each} for each in ("application/msgpack", "application/x-msgpack")),
+        *({"Content-Type": f"application/{each}"} for each in ("x-www-form-urlencoded", "ld+json")),
+        *({"Content-Type": f"multipart/form-data{each}"} for each in ("", ";boundary=x")),
+        *({"Content-Type": f"application/json{each}"} for each in (", a/b", "; charset=utf-16")),
     ),
     "ids that are elsewhere": paths(
-        *("/wallet/..%2f..%2fetc%2fpasswd/deposit", "/wallet/%2e%2e/deposit", "/wallet/a%2Fb/deposit"),
-        *("/wallet//deposit", "/v1/wallets//deposit", "/v1/wallets/%2e/deposit"),
+        *("/wallet/..%2f..%2fetc%2fpasswd/deposit", "/wallet/%2e%2e/deposit", "/wallet//deposit"),
+        *("/wallet/a%2Fb/deposit", "/v1/wallets//deposit", "/v1/wallets/%2e/deposit"),
         expected=(400, 404),
     ),
     "ids of other letters": paths(
-        *(f"/v1/wallets/{each}/deposit" for each in ("💰", "%ff%fe", "%e2%80%ae", "a%e2%80%8db")),
-        *(f"/v1/wallets/{each}/deposit" for each in ("%20", "%00", "a%00b", "a%0A", "%0Aa", "а")),
-        *(f"/v1/wallets/{each}/deposit" for each in ("e%CC%81", "%C3%A9", "-a", "_a", ".a", "@a")),
-        *(f"/v1/wallets/{each}/deposit" for each in ("a'", "*", "%25", "a;b", "a,b", "a%3Fb", "${a}")),
-        *("/v1/wallets/W1';%20DROP%20TABLE%20wallets;--/deposit", "/v1/wallets/1%20OR%201=1/deposit"),
-        *(f"/v1/wallets/{'a' * 129}/deposit", f"/v1/wallets/{'a' * 10_000}/deposit"),
+        *(f"/wallet/{each}/deposit" for each in ("💰", "%ff%fe", "%e2%80%ae", "a%e2%80%8d")),
+        *(f"/wallet/{each}/deposit" for each in ("%00", "%20", "a%00b", "a%0A", "%0Aa", "а")),
+        *(f"/wallet/{each}/deposit" for each in ("%C3%A9", "-a", "_a", ".a", "@a", "a'", "*")),
+        *(f"/wallet/{each}/deposit" for each in ("%25", "a;b", "a,b", "a%3Fb", "${a}", "a%20OR")),
+        *(f"/wallet/{each}/deposit" for each in ("a';%20DROP%20TABLE%20wallets;--", "a" * 129)),
+        f"/v1/wallets/{'a' * 10_000}/deposit",
         expected=(400,),
     ),
     "addresses": paths(
-        *("/v1/wallets/w1/deposits", "/v1/wallets/w1/DEPOSIT", "/V1/wallets/w1/deposit", "/v2/wallets"),
-        *("/wallet", "/wallet/", "/v1/wallets/", "/v1/wallets/w1/deposit/", "//v1/wallets/w1/deposit"),
-        *("/wallet/w1/ledger", "/wallet/w1/operations/k"),
+        *("/v1/wallets/w1/deposits", "/v1/wallets/w1/DEPOSIT", "/V1/wallets/w1/deposit"),
+        *("/v2/wallets", "/wallet", "/wallet/", "/v1/wallets/", "/v1/wallets/w1/deposit/"),
+        *("//v1/wallets/w1/deposit", "/wallet/w1/ledger", "/wallet/w1/operations/k"),
         expected=(404,),
     ),
-    "methods": (Row(method=each, expected=(405,)) for each in ("PUT", "PATCH", "DELETE", "TRACE", "X")),
+    "methods": [
+        Row(method=each, expected=(405,)) for each in ("PUT", "PATCH", "DELETE", "TRACE", "X")
+    ],
     "query parameters of a write": paths(
-        *(f"{DEPOSIT}?{each}" for each in ("x=1", "x", "=", "amount=5", "amount=5&amount=6", "%00=1")),
+        *(f"{DEPOSIT}?{each}" for each in ("x=1", "x", "=", "amount=5", "a=5&a=6", "%00=1")),
         expected=(400,),
     ),
     "limits": reads(
-        *(f"/v1/wallets?limit={each}" for each in ("-1", "0", "201", "1e9", "9" * 20, "abc", "", "5.0")),
-        *(f"/v1/wallets?limit={each}" for each in ("%205", "+5", "٣", "1&limit=2", "5%00", "0x5", "1,2")),
-        *("/v1/wallets/w1/history?limit=0", "/v1/wallets/w1/ledger?limit=1000", "/v1/wallets?Limit=1"),
+        *(f"{LIST}?limit={each}" for each in ("-1", "0", "201", "1e9", "9" * 20, "abc", "", "5.0")),
+        *(f"{LIST}?limit={each}" for each in ("%205", "+5", "٣", "1&limit=2", "5%00", "0x5")),
+        *(f"{PAST}?limit=0", "/v1/wallets/w1/ledger?limit=1000", f"{LIST}?Limit=1"),
     ),
     "filters": reads(
-        *("/v1/wallets?status=open", "/v1/wallets?status=", "/v1/wallets?currency=usd", "/v1/wallets?x"),
-        *("/v1/wallets?currency=US%00", "/v1/wallets?ownerId=%00", "/v1/wallets?ownerId=a%20b"),
-        *("/v1/wallets?ownerId=", "/v1/wallets?ownerId=%ff", f"/v1/wallets?ownerId={'a' * 129}"),
+        *(f"{LIST}?{each}" for each in ("status=open", "status=", "currency=usd", "x")),
+        *(f"{LIST}?currency=US%00", f"{LIST}?ownerId=%00", f"{LIST}?ownerId=a%20b"),
+        *(f"{LIST}?ownerId=", f"{LIST}?ownerId=%ff", f"{LIST}?ownerId={'a' * 129}"),
         *("/v1/wallets/w1/ledger?type=hold", "/v1/wallets/w1/ledger?type=DEPOSIT"),
         *("/v1/wallets/w1/stats?at=1", "/v1/wallets/w1/operations/k?x=1"),
     ),
     "times": reads(
         *(f"/v1/wallets/w1?at={each}" for each in ("", "abc", "9999-99-99", "-infinity", "now")),
-        *(f"/v1/wallets/w1?at={each}" for each in ("2026-01-31", "2026-01-31T12:00:00", "1769860800")),
-        *("/v1/wallets/w1?at=10000-01-01T00:00:00Z", "/v1/wallets/w1?at=2026-02-30T12:00:00Z"),
-        *("/v1/wallets/w1?at=0001-01-01T00:00:00%2B14:00", "/v1/wallets/w1?at=2026-01-31T12:00:60Z"),
-        *("/v1/wallets/w1?at=9999-12-31T23:59:59-14:00", "/v1/wallets/w1?at=٢026-01-31T12:00:00Z"),
-        *("/v1/wallets/w1/history?before=abc", "/v1/wallets/w1/ledger?from=a", "/v1/wallets/w1/ledger?to="),
+        *(f"/v1/wallets/w1?at={each}" for each in ("2026-01-31", "2026-01-31T12:00:00", "176")),
+        *(f"{PAST}?before={each}" for each in ("10000-01-01T00:00:00Z", "2026-02-30T12:00:00Z")),
+        *(f"{PAST}?before={each}" for each in ("0001-01-01T00:00:00%2B14:00", "infinity", "NULL")),
+        *(f"{PAST}?before={each}" for each in ("9999-12-31T23:59:59-14:00", "٢026-01-31T12:00Z")),
+        *("/v1/wallets/w1/ledger?from=a", "/v1/wallets/w1/ledger?to="),
     ),
     "cursors": reads(
-        *(f"/v1/wallets/w1/history?cursor={each}" for each in ("", "A", "AAAA", "%00", "%ff", "💰", "=")),
-        *(f"/v1/wallets?cursor={each}" for each in ("A" * 10_000, "..", "1", "null", "' OR 1=1 --")),
+        *(f"{PAST}?cursor={each}" for each in ("", "A", "AAAA", "%00", "%ff", "💰", "=", "..")),
+        *(f"{LIST}?cursor={each}" for each in ("A" * 10_000, "1", "null", "' OR 1=1 --")),
     ),
     "recipients": transfers(
         *(b'"toWalletId":""', b'"toWalletId":null', b'"toWalletId":1', b'"toWalletId":"a b"'),
-        *(b'"toWalletId":"@external"', b'"toWalletId":"w2\\n"', b'"toWalletId":[]', b'"requestId":"k"'),
+        *(b'"toWalletId":"@external"', b'"toWalletId":"w2\\n"', b'"toWalletId":[]'),
+        b'"requestId":"k"',
         expected=(400,),
     ),
     "transfers that cannot be": transfers(

@@ -3,8 +3,8 @@
 import asyncio
 import re
 from collections.abc import AsyncIterator, Awaitable, Callable
-from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
@@ -13,6 +13,7 @@ from wallet_api.app import create_app
 from wallet_api.settings import ApiSettings
 
 JSON = {"Content-Type": "application/json"}
+Look = Callable[[], Awaitable[tuple[int, ...]]]
 Audited = Callable[[httpx.Response], Awaitable[list[int]]]
 Serve = Callable[[edge.Edge], Awaitable[int]]
 
@@ -66,7 +67,9 @@ async def test_a_bad_trace_id_is_replaced(api: httpx.AsyncClient) -> None:
         assert re.fullmatch(r"[0-9a-f-]{36}", answered.headers["X-Trace-Id"]), bad
 
 
-async def test_a_trace_id_is_on_every_record(api: httpx.AsyncClient, sql: Any) -> None:
+async def test_a_trace_id_is_on_every_record(
+    api: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
     """The trace id is on the operation, the entries, the events and the audit row it caused."""
     await api.post("/v1/wallets", json={"id": "b"})
     asked = {"amount": "1", "toWalletId": "b"}
@@ -79,7 +82,7 @@ async def test_a_trace_id_is_on_every_record(api: httpx.AsyncClient, sql: Any) -
 
 
 async def test_a_fault_of_ours_is_a_problem_and_audited(
-    api: httpx.AsyncClient, audited: Audited, sql: Any
+    api: httpx.AsyncClient, audited: Audited, sql: asyncpg.Connection
 ) -> None:
     """A 500 is a problem without inner details, with a trace id and, for a POST, an audit row."""
     await sql.execute("ALTER TABLE operations RENAME TO lost")
@@ -136,7 +139,7 @@ async def test_a_body_that_does_not_arrive_is_answered_408(
     configured: Callable[..., ApiSettings],
     serve: Serve,
     monkeypatch: pytest.MonkeyPatch,
-    books: Any,
+    books: Look,
     framing: bytes,
 ) -> None:
     """Who stops in the middle of a body is told so and let go, and nothing happened."""
@@ -166,7 +169,7 @@ async def test_a_body_far_over_the_limit_is_answered(
 
 
 async def test_half_a_request_leaves_nothing(
-    configured: Callable[..., ApiSettings], serve: Serve, sql: Any, books: Any
+    configured: Callable[..., ApiSettings], serve: Serve, sql: asyncpg.Connection, books: Look
 ) -> None:
     """A client that leaves before its body is complete has no effect and no audit row."""
     port = await serve(create_app(configured()))

@@ -4,8 +4,8 @@ import asyncio
 import signal
 import subprocess
 from collections.abc import Awaitable, Callable
-from typing import Any
 
+import asyncpg
 import httpx
 
 Start = Callable[..., tuple[subprocess.Popen[bytes], str]]
@@ -13,7 +13,7 @@ Eventually = Callable[[Callable[[], Awaitable[object]]], Awaitable[object]]
 
 
 async def test_identical_first_deposits_over_two_processes_are_one(
-    start_api: Start, sql: Any
+    start_api: Start, sql: asyncpg.Connection
 ) -> None:
     """64 at once to a wallet that is not there: one effect, 64 identical answers, no 5xx."""
     urls = [start_api()[1], start_api()[1]]
@@ -33,7 +33,7 @@ async def test_identical_first_deposits_over_two_processes_are_one(
 
 
 async def test_a_stopping_process_answers_what_it_has_begun(
-    start_api: Start, sql: Any, eventually: Eventually
+    start_api: Start, sql: asyncpg.Connection, eventually: Eventually
 ) -> None:
     """On SIGTERM sixty requests that wait for the database are all answered 201; then it ends."""
     process, url = start_api()

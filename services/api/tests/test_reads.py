@@ -4,6 +4,7 @@ from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import asyncpg
 import httpx
 import pytest
 
@@ -32,7 +33,7 @@ async def items(api: httpx.AsyncClient, path: str, members: tuple[str, ...]) -> 
 
 
 async def test_history_is_the_events_newest_first(
-    api: httpx.AsyncClient, a_wallet: Builder, sql: Any
+    api: httpx.AsyncClient, a_wallet: Builder, sql: asyncpg.Connection
 ) -> None:
     """A history holds every event of the wallet by version without a gap, each with its origin."""
     wallet_id = await a_wallet("10.00")
@@ -83,7 +84,7 @@ async def test_the_ledger_is_signed_and_names_the_other_side(
 
 
 async def test_statistics_are_there_before_the_worker(
-    api: httpx.AsyncClient, a_wallet: Builder, sql: Any
+    api: httpx.AsyncClient, a_wallet: Builder, sql: asyncpg.Connection
 ) -> None:
     """Statistics of a wallet whose events nobody has applied yet are zero, not absent."""
     wallet_id = await a_wallet("10.00")

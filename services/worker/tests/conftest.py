@@ -5,7 +5,6 @@ import inspect
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
-from contextlib import suppress
 from typing import Any
 
 import asyncpg
@@ -39,6 +38,14 @@ async def until(condition: Callable[[], Any], seconds: float = 20) -> None:
             return
         assert time.monotonic() < deadline, "it did not happen in time"
         await asyncio.sleep(0.02)
+
+
+async def stays(condition: Callable[[], Awaitable[Any]], seconds: float) -> None:
+    """Assert that a condition holds all the time: the proof that something does not happen."""
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        assert await condition(), "it did not stay so"
+        await asyncio.sleep(0.05)
 
 
 class Bank:
@@ -85,6 +92,10 @@ class Bank:
     async def pending(self) -> int:
         return int(await self.value("SELECT count(*) FROM outbox"))
 
+    async def keeps(self, count: int) -> bool:
+        """Whether so many events are still in the outbox."""
+        return await self.pending() == count
+
     async def has_sent_all(self) -> bool:
         return not await self.pending()
 
@@ -97,9 +108,13 @@ class Bank:
         """
         return int(await self.value(sql))
 
+    async def lacks(self, count: int) -> bool:
+        return await self.unapplied() == count
+
     async def is_quiet(self) -> bool:
-        """Whether every event has left the outbox and taken effect."""
-        return not await self.pending() and not await self.unapplied()
+        """Whether every event has left the outbox and taken effect, and no transfer is open."""
+        sql = "SELECT count(*) FROM transfers WHERE state = 'debited'"
+        return not (await self.value(sql) or await self.pending() or await self.unapplied())
 
     async def violations(self) -> list[str]:
         """Return what the proof finds once all is quiet; nothing if all is right."""
@@ -118,6 +133,9 @@ class Bank:
 
     async def relent(self) -> None:
         await self.execute("DROP FUNCTION refuse() CASCADE")
+
+    async def is_relayed_by(self, pids: list[int]) -> bool:
+        return await self.relay_pids() == pids
 
     async def relay_pids(self) -> list[int]:
         """Return the backend that holds the relay's lock; more than one would be a fault."""
@@ -172,6 +190,10 @@ class Worker:
         self._databases: list[Database] = []
         self._parts: list[Part] = []
 
+    def set_retry_delays(self, *delays_ms: int) -> None:
+        names = self.topology
+        self.topology = Topology(names.exchange, names.dead_letter_exchange, delays_ms)
+
     def start_relay(self) -> Part:
         assert self.broker_url is not None
         out = BrokerDestination(self.broker_url, self.topology)
@@ -213,69 +235,16 @@ class Worker:
         return self._databases[-1]
 
 
-class Proxy:
-    """A wire to a server that can fall silent, or be cut: connected and nothing passes, or gone."""
-
-    def __init__(self, port: int) -> None:
-        self._port = port
-        self._server: asyncio.Server | None = None
-        self._ends: set[asyncio.StreamWriter] = set()
-        self._pumps: set[asyncio.Task[None]] = set()
-        self._is_open = {"out": asyncio.Event(), "back": asyncio.Event()}
-        self.connections = 0
-        self.port = 0
-        self.speak()
-
-    def on_the_way(self, url: str) -> str:
-        """Return the URL that leads to the same server through this wire."""
-        return url.replace(f":{self._port}/", f":{self.port}/")
-
-    async def start(self) -> None:
-        self._server = await asyncio.start_server(self._join, "127.0.0.1", self.port)
-        self.port = self._server.sockets[0].getsockname()[1]
-
-    async def cut(self) -> None:
-        """Close every connection and refuse new ones until `start`."""
-        assert self._server is not None
-        self._server.close()
-        for end in self._ends:
-            end.transport.abort()
-        for pump in self._pumps:
-            pump.cancel()
-        await asyncio.gather(*self._pumps, return_exceptions=True)
-        await self._server.wait_closed()
-
-    def hush(self, *directions: str) -> None:
-        """Let nothing pass any more, or nothing `out` to the server or `back` from it."""
-        for direction in directions or ("out", "back"):
-            self._is_open[direction].clear()
-
-    def speak(self) -> None:
-        for each in self._is_open.values():
-            each.set()
-
-    async def _join(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
-        self.connections += 1
-        server, request = await asyncio.open_connection("127.0.0.1", self._port)
-        self._ends |= {answer, request}
-        for reader, writer, way in ((client, request, "out"), (server, answer, "back")):
-            self._pumps.add(asyncio.create_task(self._pump(reader, writer, self._is_open[way])))
-
-    async def _pump(
-        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_open: asyncio.Event
-    ) -> None:
-        with suppress(OSError):
-            while data := await reader.read(65_536):
-                await is_open.wait()
-                writer.write(data)
-                await writer.drain()
-        writer.transport.abort()
-
-
 @pytest.fixture(name="until")
 def _until() -> Callable[..., Awaitable[None]]:
     """Return the poller: it waits for a condition, never for a time."""
     return until
+
+
+@pytest.fixture(name="stays")
+def _stays() -> Callable[..., Awaitable[None]]:
+    """Return the watcher: it fails as soon as a condition does not hold."""
+    return stays
 
 
 @pytest.fixture
@@ -290,7 +259,7 @@ async def bank(postgres_server: PostgresServer, database_url: str) -> AsyncItera
 def topology() -> Topology:
     """Return names that no other test uses, with retry tiers that a test can sit out."""
     number = next(_numbers)
-    return Topology(f"test{number}.events", f"test{number}.events.dlx", (100, 200, 300))
+    return Topology(f"test{number}.events", f"test{number}.events.dlx", (100, 300))
 
 
 @pytest.fixture
@@ -305,18 +274,3 @@ async def worker_at(bank: Bank, topology: Topology) -> AsyncIterator[Callable[..
     yield build
     for worker in workers:
         await worker.close()
-
-
-@pytest.fixture
-async def proxy_to() -> AsyncIterator[Callable[[int], Awaitable[Proxy]]]:
-    """Yield the builder of wires to a port, which the test can silence or cut."""
-    proxies: list[Proxy] = []
-
-    async def build(port: int) -> Proxy:
-        proxies.append(Proxy(port))
-        await proxies[-1].start()
-        return proxies[-1]
-
-    yield build
-    for proxy in proxies:
-        await proxy.cut()

@@ -7,7 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.transfer import TransferState
-from wallet_db_orm.statements import RECORD_AUDIT
+from wallet_db_orm.statements import AUDIT_COLUMNS, RECORD_AUDIT, transpose
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -57,8 +57,8 @@ class DeferredAudit(msgspec.Struct, frozen=True):
         return self.record.row(self.status_completed if is_completed else self.status_failed)
 
 
-async def record_refusal(engine: AsyncEngine, record: AuditRecord, status: int) -> None:
-    """Write the row of a request that no ledger transaction wrote."""
-    row = [[value] for value in record.row(status)]
+async def record_rows(engine: AsyncEngine, rows: Sequence[Sequence[object]]) -> None:
+    """Write rows of requests that no ledger transaction wrote; a row that is there stays."""
     async with engine.begin() as connection:
-        await connection.exec_driver_sql(RECORD_AUDIT, tuple(row))
+        columns = transpose(rows, AUDIT_COLUMNS)
+        await connection.exec_driver_sql(RECORD_AUDIT, tuple(columns))

@@ -195,6 +195,26 @@ INVARIANTS: Final = (
         """,
     ),
     Invariant(
+        "S7",
+        "each transfer's end is told by exactly one event, and only its end",
+        _TRANSFERS,
+        """
+        SELECT coalesce(t.from_wallet_id, e.wallet_id) AS "walletId",
+            coalesce(t.id, e.transfer_id) AS "transferId", t.state
+        FROM transfers AS t
+        FULL JOIN (
+            SELECT wallet_id, transfer_id,
+                count(*) FILTER (WHERE type = 'TransferCompleted') AS completed,
+                count(*) FILTER (WHERE type = 'TransferFailed') AS failed
+            FROM events WHERE type IN ('TransferCompleted', 'TransferFailed')
+            GROUP BY wallet_id, transfer_id
+        ) AS e ON e.wallet_id = t.from_wallet_id AND e.transfer_id = t.id
+        WHERE t.id IS NULL
+            OR coalesce(e.completed, 0) <> (t.state = 'completed')::int
+            OR coalesce(e.failed, 0) <> (t.state = 'failed')::int
+        """,
+    ),
+    Invariant(
         "A7",
         "each operation that a request asked for has its audit row",
         _OPERATIONS,

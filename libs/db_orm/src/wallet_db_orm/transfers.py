@@ -67,7 +67,7 @@ async def load(engine: AsyncEngine, wallet_id: str, transfer_id: str) -> StoredT
 async def unfinished(
     engine: AsyncEngine, *, older_than_s: float, limit: int
 ) -> Sequence[StoredTransfer]:
-    """Return some debited transfers whose driver seems gone; those that must wait block no other."""
+    """Return some debited transfers whose driver seems gone; one that must wait blocks no other."""
     async with engine.connect() as connection:
         rows = await connection.execute(_UNFINISHED, {"older_than_s": older_than_s, "limit": limit})
         return [stored_transfer_of(row) for row in rows]

@@ -63,9 +63,11 @@ class _SecretFiles(PydanticBaseSettingsSource):
         if not path:
             return None, name, False
         try:
-            return Path(path).read_text(encoding="utf-8").strip(), name, False
-        except OSError as unreadable:
-            message = f"Bad settings:\n  {name}_FILE: cannot be read ({unreadable.strerror})"
+            # Like an empty variable, an empty file counts as absent.
+            return Path(path).read_text(encoding="utf-8").strip() or None, name, False
+        except (OSError, UnicodeDecodeError) as unreadable:
+            reason = getattr(unreadable, "strerror", "it is not UTF-8 text")
+            message = f"Bad settings:\n  {name}_FILE: cannot be read ({reason})"
             raise SettingsRefused(message) from None
 
     def __call__(self) -> dict[str, Any]:

@@ -15,11 +15,11 @@ from wallet_api import health, openapi, reads, routes
 from wallet_api.books import Books
 from wallet_api.edge import Edge
 from wallet_api.problems import MEDIA_TYPE, Problem, busy
+from wallet_api.refusals import Refusals
 from wallet_api.security import guard
 from wallet_api.settings import ApiSettings
 from wallet_api.strict import StrictRequest, invalid_form
 from wallet_common.errors import Busy
-from wallet_db_orm.audit import AuditRecord, record_refusal
 from wallet_db_orm.database import Database, Trouble, trouble
 from wallet_db_orm.group_commit import GroupCommit
 
@@ -42,12 +42,8 @@ def create_app(settings: ApiSettings) -> Edge:
         application_name="wallet-api",
         read_url=replica.get_secret_value() if replica else None,
     )
-    books = Books(settings, database, GroupCommit(database))
-
-    async def write_audit(record: AuditRecord, status: int) -> None:
-        await record_refusal(database.primary, record, status)
-
-    return Edge(create_litestar(settings, books), write_audit)
+    books = Books(settings, database, GroupCommit(database), Refusals(database))
+    return Edge(create_litestar(settings, books), books.refusals.write)
 
 
 def describe() -> Litestar:
@@ -56,7 +52,8 @@ def describe() -> Litestar:
         database_url=SecretStr("postgresql://unused"), auth="jwt", enable_swagger=True
     )
     database = Database("postgresql://unused", application_name="wallet-openapi")
-    return create_litestar(settings, Books(settings, database, GroupCommit(database)))
+    books = Books(settings, database, GroupCommit(database), Refusals(database))
+    return create_litestar(settings, books)
 
 
 def create_litestar(settings: ApiSettings, books: Books) -> Litestar:
@@ -66,6 +63,7 @@ def create_litestar(settings: ApiSettings, books: Books) -> Litestar:
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         yield
         await books.lanes.close()
+        await books.refusals.close()
         await books.database.dispose()
 
     wallet_routes = Router(

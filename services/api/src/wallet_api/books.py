@@ -2,6 +2,7 @@
 
 import msgspec
 
+from wallet_api.refusals import Refusals
 from wallet_api.settings import ApiSettings
 from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import GroupCommit
@@ -13,3 +14,4 @@ class Books(msgspec.Struct, frozen=True):
     settings: ApiSettings
     database: Database
     lanes: GroupCommit
+    refusals: Refusals

@@ -136,10 +136,7 @@ class Edge:
         if exchange.is_audited:
             return
         exchange.is_audited = True
-        try:
-            await self._write_audit(exchange.audit_record(), exchange.status)
-        except Exception:  # without a database there is no row: say so, answer all the same
-            log.exception("audit.lost", audit_id=exchange.id, trace_id=exchange.trace_id)
+        await self._write_audit(exchange.audit_record(), exchange.status)
 
 
 class ClientGone(Exception):

@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import aio_pika
 import pytest
-from aio_pika.abc import AbstractChannel, AbstractConnection, AbstractIncomingMessage, HeadersType
+from aio_pika.abc import (
+    AbstractChannel,
+    AbstractConnection,
+    AbstractIncomingMessage,
+    HeadersType,
+)
+from pamqp.common import FieldTable
 
 from wallet_common.topology import Topology
 from wallet_tools.rabbitmq import NODE, RabbitServer
@@ -45,7 +51,7 @@ class Wire:
 
         async def look(channel: AbstractChannel) -> int:
             found = await channel.declare_queue(queue, passive=True)
-            return int(found.declaration_result.message_count)
+            return found.declaration_result.message_count or 0
 
         return int(await self.use(look))
 
@@ -55,6 +61,14 @@ class Wire:
 
     async def has_over(self, count: int) -> bool:
         return await self.depth(self.topology.queue) > count
+
+    async def purge(self) -> None:
+        """Forget the messages in the worker's queue."""
+
+        async def work(channel: AbstractChannel) -> None:
+            await (await channel.get_queue(self.topology.queue)).purge()
+
+        await self.use(work)
 
     async def unbind(self) -> None:
         """Take the worker's queue out of reach, so that events become unroutable."""
@@ -71,7 +85,7 @@ class Wire:
         name = f"{self.topology.exchange}.full"
 
         async def fill(channel: AbstractChannel) -> None:
-            limits = {"x-max-length": 1, "x-overflow": "reject-publish"}
+            limits: FieldTable = {"x-max-length": 1, "x-overflow": "reject-publish"}
             full = await channel.declare_queue(name, arguments=limits)
             await channel.default_exchange.publish(aio_pika.Message(b"stone"), name)
             await full.bind(self.topology.exchange, "#")
@@ -81,19 +95,13 @@ class Wire:
         await self.use(lambda channel: channel.queue_delete(name))
 
     async def publish(
-        self,
-        *bodies: bytes,
-        key: str = "FundsDeposited",
-        headers: HeadersType | None = None,
-        message_id: str | None = None,
+        self, *bodies: bytes, key: str = "FundsDeposited", headers: HeadersType | None = None
     ) -> None:
         """Publish to the events' exchange, each body confirmed."""
 
         async def send(channel: AbstractChannel) -> None:
             exchange = await channel.get_exchange(self.topology.exchange)
-            messages = [
-                aio_pika.Message(body, headers=headers, message_id=message_id) for body in bodies
-            ]
+            messages = [aio_pika.Message(body, headers=headers) for body in bodies]
             await asyncio.gather(*(exchange.publish(each, key) for each in messages))
 
         await self.use(send)
@@ -154,6 +162,65 @@ class Wire:
         await self.use(clear)
 
 
+class Proxy:
+    """A wire to a server that can fall silent, or be cut: connected and nothing passes, or gone."""
+
+    def __init__(self, port: int) -> None:
+        self._port = port
+        self._server: asyncio.Server | None = None
+        self._ends: set[asyncio.StreamWriter] = set()
+        self._pumps: set[asyncio.Task[None]] = set()
+        self._is_open = {"out": asyncio.Event(), "back": asyncio.Event()}
+        self.connections = 0
+        self.port = 0
+        self.speak()
+
+    def on_the_way(self, url: str) -> str:
+        """Return the URL that leads to the same server through this wire."""
+        return url.replace(f":{self._port}/", f":{self.port}/")
+
+    async def start(self) -> None:
+        self._server = await asyncio.start_server(self._join, "127.0.0.1", self.port)
+        self.port = self._server.sockets[0].getsockname()[1]
+
+    async def cut(self) -> None:
+        """Close every connection and refuse new ones until `start`."""
+        assert self._server is not None
+        self._server.close()
+        for end in self._ends:
+            end.transport.abort()
+        for pump in self._pumps:
+            pump.cancel()
+        await asyncio.gather(*self._pumps, return_exceptions=True)
+        await self._server.wait_closed()
+
+    def hush(self, *directions: str) -> None:
+        """Let nothing pass any more, or nothing `out` to the server or `back` from it."""
+        for direction in directions or ("out", "back"):
+            self._is_open[direction].clear()
+
+    def speak(self) -> None:
+        for each in self._is_open.values():
+            each.set()
+
+    async def _join(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
+        self.connections += 1
+        server, request = await asyncio.open_connection("127.0.0.1", self._port)
+        self._ends |= {answer, request}
+        for reader, writer, way in ((client, request, "out"), (server, answer, "back")):
+            self._pumps.add(asyncio.create_task(self._pump(reader, writer, self._is_open[way])))
+
+    async def _pump(
+        self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, is_open: asyncio.Event
+    ) -> None:
+        with suppress(OSError):
+            while data := await reader.read(65_536):
+                await is_open.wait()
+                writer.write(data)
+                await writer.drain()
+        writer.transport.abort()
+
+
 @pytest.fixture
 async def wire(broker: RabbitServer, topology: Topology) -> AsyncIterator[Wire]:
     """Yield the broker with this test's topology declared; it is taken away at the end."""
@@ -167,3 +234,18 @@ async def wire(broker: RabbitServer, topology: Topology) -> AsyncIterator[Wire]:
 def worker(worker_at: Callable[..., "Worker"], wire: Wire) -> "Worker":
     """Return a worker at this broker; its parts are started by the test."""
     return worker_at(wire.broker.url)
+
+
+@pytest.fixture
+async def proxy_to() -> AsyncIterator[Callable[[int], Awaitable[Proxy]]]:
+    """Yield the builder of wires to a port, which the test can silence or cut."""
+    proxies: list[Proxy] = []
+
+    async def build(port: int) -> Proxy:
+        proxies.append(Proxy(port))
+        await proxies[-1].start()
+        return proxies[-1]
+
+    yield build
+    for proxy in proxies:
+        await proxy.cut()

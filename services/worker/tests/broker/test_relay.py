@@ -14,8 +14,8 @@ from wallet_db_orm.outbox import RelaySession
 from wallet_worker.destinations import BrokerDestination
 
 if TYPE_CHECKING:
-    from services.worker.tests.broker.conftest import Wire
-    from services.worker.tests.conftest import Bank, Proxy, Worker
+    from services.worker.tests.broker.conftest import Proxy, Wire
+    from services.worker.tests.conftest import Bank, Worker
 
 pytestmark = pytest.mark.broker
 
