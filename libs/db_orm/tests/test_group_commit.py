@@ -1,7 +1,6 @@
 """This module is where callers who share transactions are kept out of each other's troubles."""
 
 import asyncio
-import contextlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -41,7 +40,7 @@ async def test_a_strangers_lock_holds_up_only_the_wallet_that_it_is_on(
 async def test_callers_of_held_wallets_are_told_to_come_back(
     ledger: "Ledger", books: "Books", a: "Builders"
 ) -> None:
-    """However many wallets strangers hold, early and late callers are told Busy in time and keep their keys."""
+    """However many wallets are held, callers hear Busy in time and keep their keys."""
     held = [f"held{number}" for number in range(12)]
     await asyncio.gather(*(ledger.post(a.deposit(each, "5.00")) for each in [*held, "free"]))
 
@@ -150,6 +149,5 @@ async def test_closing_finishes_what_is_queued(
 
     await ledger.lanes.close()
 
-    with contextlib.suppress(asyncio.InvalidStateError):
-        assert [each.exception() for each in calls] == [None] * 9
     assert await books.balances() == {"w1": 1000, "w2": 100}
+    assert len(await asyncio.gather(*calls)) == 9

@@ -163,7 +163,7 @@ async def test_an_event_of_an_unknown_wallet_is_a_stranger(
 
     done = await inbox.apply(ledger.database.primary, [stray, *events], RULES)
 
-    assert done.strangers == {"stray"}
+    assert done.strangers == {"nobody"}
     assert [row["wallet_id"] for row in await statistics(books)] == ["w1"]
     assert await books.count("processed_events WHERE wallet_id = 'nobody'") == 0
 

@@ -203,7 +203,7 @@ async def forged(books: "Books", table: str, forgery: str) -> AsyncIterator[None
     await books.execute(f"CREATE TABLE kept AS TABLE {table}")
     await books.tamper(table, forgery)
     yield
-    await books.tamper(table, f"DELETE FROM {table}")
+    await books.tamper(table, f"TRUNCATE {table}")
     await books.execute(f"INSERT INTO {table} SELECT * FROM kept")
     await books.execute("DROP TABLE kept")
 

@@ -1,6 +1,8 @@
 """Promises about bad days: what the probes say, and what callers hear without a database."""
 
 import asyncio
+import os
+import signal
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from pathlib import Path
@@ -15,6 +17,7 @@ from wallet_db_orm import migrations
 from wallet_tools import environment
 from wallet_tools.ports import free_port
 from wallet_tools.postgres import PostgresServer
+from wallet_tools.processes import postgres_pids
 
 ClientOf = Callable[[ApiSettings], Any]
 Configured = Callable[..., ApiSettings]
@@ -115,16 +118,47 @@ async def test_a_dead_database_is_told_and_survived(
     assert (found.status_code, found.json()["balance"]) == (201, "3.00")
 
 
-async def test_a_short_absence_is_not_noticed(
+async def test_a_hanging_database_is_told_in_time(
     mortal: httpx.AsyncClient, own_server: PostgresServer
 ) -> None:
-    """A request that meets a dying database waits for its return and is answered, once."""
-    body = {"amount": "1", "requestId": "waits"}
-    await mortal.post("/v1/wallets/v/deposit", json={"amount": "1"})
-    await asyncio.to_thread(own_server.kill)
+    """A database that takes connections and says nothing is down for the probe, within 3 s."""
+    await mortal.post("/v1/wallets/w/deposit", json={"amount": "1"})
+    stopped = postgres_pids(own_server.data)
+    for pid in stopped:
+        os.kill(pid, signal.SIGSTOP)
+    try:
+        asked_at = time.monotonic()
+        ready, alive = await asyncio.gather(mortal.get("/readyz"), mortal.get("/healthz"))
+        took_s = time.monotonic() - asked_at
+    finally:
+        for pid in stopped:
+            os.kill(pid, signal.SIGCONT)
 
-    waiting = [asyncio.create_task(mortal.post("/v1/wallets/v/deposit", json=body)) for _ in "123"]
-    await asyncio.to_thread(own_server.start)
+    assert (alive.status_code, ready.status_code, ready.json()["database"]) == (200, 503, "down")
+    assert took_s < 3
+    assert (await mortal.get("/readyz")).status_code == 200
+
+
+async def test_a_lost_connection_is_not_noticed(
+    api: httpx.AsyncClient,
+    sql: asyncpg.Connection,
+    eventually: Callable[[Callable[[], Awaitable[object]]], Awaitable[object]],
+) -> None:
+    """Requests whose transaction dies with its connection are answered all the same, once."""
+    body = {"amount": "1", "requestId": "waits"}
+    await api.post("/v1/wallets/w/deposit", json={"amount": "1"})
+    stranger = sql.transaction()
+    await stranger.start()
+    await sql.execute("SELECT FROM wallets WHERE id = 'w' FOR UPDATE")
+    waiting = [asyncio.create_task(api.post("/v1/wallets/w/deposit", json=body)) for _ in "123"]
+
+    await eventually(
+        lambda: sql.fetchval(
+            "SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname ="
+            " current_database() AND wait_event_type = 'Lock' AND application_name = 'wallet-api'"
+        )
+    )
+    await stranger.rollback()
     answers = await asyncio.gather(*waiting)
 
     assert {(each.status_code, each.json()["balance"]) for each in answers} == {(201, "2.00")}

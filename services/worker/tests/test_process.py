@@ -11,8 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from wallet_common.topology import Topology
 from wallet_tools import environment
 from wallet_tools.ports import free_port
+from wallet_tools.rabbitmq import RabbitServer
 
 if TYPE_CHECKING:
     from services.worker.tests.conftest import Bank
@@ -25,15 +27,21 @@ PATIENCE_S = 10
 class Process:
     """A worker process of its own, with its output and its heartbeat file."""
 
-    def __init__(self, folder: Path, database_url: str, broker_url: str | None) -> None:
+    def __init__(
+        self, folder: Path, database_url: str, broker_url: str | None, topology: Topology
+    ) -> None:
         self.heartbeat = folder / "heartbeat"
         self.output = folder / "output"
         self.log = folder / "worker.log"
-        settings = environment.of_service(database_url, broker_url, str(folder))
+        settings = environment.of_service(database_url, broker_url, str(folder)) | {
+            "WALLET_HEARTBEAT_FILE": str(self.heartbeat),
+            "RABBITMQ_EXCHANGE": topology.exchange,
+            "RABBITMQ_DLX": topology.dead_letter_exchange,
+        }
         with self.output.open("wb") as output:
             self._popen = subprocess.Popen(
                 [sys.executable, "-m", "wallet_worker.main"],
-                env=settings | {"WALLET_HEARTBEAT_FILE": str(self.heartbeat)},
+                env=settings,
                 stdout=output,
                 stderr=subprocess.STDOUT,
             )
@@ -59,14 +67,16 @@ class Process:
 
 
 @pytest.fixture
-def start(tmp_path: Path, database_url: str) -> Iterator[Callable[..., Process]]:
+def start(
+    tmp_path: Path, database_url: str, topology: Topology
+) -> Iterator[Callable[..., Process]]:
     """Yield the way to start a worker; those that still run at the end are killed."""
     processes: list[Process] = []
 
     def build(broker_url: str | None = None, database_url: str = database_url) -> Process:
         folder = tmp_path / str(len(processes))
         folder.mkdir()
-        processes.append(Process(folder, database_url, broker_url))
+        processes.append(Process(folder, database_url, broker_url, topology))
         return processes[-1]
 
     yield build
@@ -93,7 +103,7 @@ async def test_a_worker_works_until_it_is_told_to_stop(
 
 @pytest.mark.broker
 async def test_stopping_amid_work_loses_nothing(
-    bank: "Bank", broker: Any, start: Callable[..., Process], until: Until
+    bank: "Bank", broker: RabbitServer, start: Callable[..., Process], until: Until
 ) -> None:
     """Stopped while events pour in, it ends with code 0 and the next one does the rest."""
     first = start(broker.url)

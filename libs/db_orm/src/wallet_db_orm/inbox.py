@@ -14,7 +14,7 @@ from wallet_db_orm.projections import Flagged
 
 
 class Applied(msgspec.Struct, frozen=True):
-    """What a batch did: new flags, and the ids of events whose wallet nobody has heard of."""
+    """What a batch did: new flags, and the wallets of its events that nobody has heard of."""
 
     flagged: Sequence[Flagged]
     strangers: frozenset[str]
@@ -30,7 +30,7 @@ async def apply(engine: AsyncEngine, events: Sequence[Event], rules: FraudRules)
     by_id = {(event.wallet_id, event.id): event for event in events}
     async with engine.begin() as connection:
         known = await _known(connection, {wallet_id for wallet_id, _ in by_id})
-        strangers = frozenset(each.id for key, each in by_id.items() if key[0] not in known)
+        strangers = frozenset(wallet_id for wallet_id, _ in by_id if wallet_id not in known)
         fresh = await _claim(connection, {k: e for k, e in by_id.items() if k[0] in known})
         await projections.add(connection, fresh)
         flagged = await projections.flag(connection, fresh, rules)

@@ -94,10 +94,11 @@ async def flag(
     raised = [
         Flagged(event.wallet_id, event.id, event.trace_id, verdict)
         for event in withdrawals
-        for verdict in examine(_withdrawal(event), earlier[event.id], rules)
+        for verdict in examine(_withdrawal(event), earlier[event.wallet_id, event.id], rules)
     ]
     if raised:
-        await _store(connection, raised, {event.id: event for event in withdrawals})
+        causes = {(event.wallet_id, event.id): event for event in withdrawals}
+        await _store(connection, raised, causes)
     return raised
 
 
@@ -109,8 +110,8 @@ def _withdrawal(event: facts.FundsWithdrawn) -> Withdrawal:
 
 async def _earlier(
     connection: AsyncConnection, withdrawals: Sequence[facts.FundsWithdrawn], rules: FraudRules
-) -> dict[str, list[Withdrawal]]:
-    """Return, by event id, the wallet's withdrawals before it in the window, oldest first."""
+) -> dict[tuple[str, str], list[Withdrawal]]:
+    """Return, by wallet and event, the withdrawals before it in the window, oldest first."""
     rows = await connection.exec_driver_sql(
         _EARLIER,
         (
@@ -122,22 +123,22 @@ async def _earlier(
             EVIDENCE_MAX,
         ),
     )
-    found: dict[str, list[Withdrawal]] = defaultdict(list)
+    found: dict[tuple[str, str], list[Withdrawal]] = defaultdict(list)
     for row in rows:
         # Only identity and time matter of a neighbour.
-        found[row.asked].append(Withdrawal(str(row.id), row.occurred_at, 0, ""))
+        found[row.wallet_id, row.event_id].append(Withdrawal(str(row.id), row.occurred_at, 0, ""))
     return found
 
 
 async def _store(
     connection: AsyncConnection,
     raised: Sequence[Flagged],
-    causes: dict[str, facts.FundsWithdrawn],
+    causes: dict[tuple[str, str], facts.FundsWithdrawn],
 ) -> None:
     now: datetime = (await connection.execute(_NOW)).scalar_one()
     flags, events, outbox, reasons = [], [], [], []
     for each in sorted(raised, key=lambda one: (one.wallet_id, one.event_id)):
-        cause, verdict = causes[each.event_id], each.flag
+        cause, verdict = causes[each.wallet_id, each.event_id], each.flag
         payload = facts.encode(_verdict(verdict, cause.payload.currency, now)).decode()
         event_id = new_id()
         flags.append(
@@ -199,7 +200,7 @@ _ADD: Final = insert_many(
 )
 
 _EARLIER: Final = """
-SELECT asked.event_id AS asked, before.id, before.occurred_at
+SELECT asked.wallet_id, asked.event_id, before.id, before.occurred_at
 FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::bigint[])
     AS asked (wallet_id, event_id, occurred_at, wallet_version)
 CROSS JOIN LATERAL (

@@ -45,8 +45,7 @@ async def readyz(books: NamedDependency[Books]) -> Response[Readiness]:
     """Answer 200 while requests can be served; a broker that is away only degrades."""
     database, broker = await asyncio.gather(_database(books), _broker(books))
     lag = await _lag(books) if database == "ok" else None
-    is_behind = broker == "down"
-    status = "unavailable" if database != "ok" else "degraded" if is_behind else "ok"
+    status = "unavailable" if database != "ok" else "degraded" if broker == "down" else "ok"
     readiness = Readiness(
         status=status,
         database=database,

@@ -36,6 +36,7 @@ class Delivery:
         self._rules = rules
         self._queue: deque[_Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
+        self._pauses = Pauses("delivery.waits_for_database")
 
     async def deliver(self, event: Event) -> None:
         """
@@ -61,7 +62,6 @@ class Delivery:
     async def _apply(self, batch: Sequence[_Waiting]) -> None:
         if not batch:
             return None
-        pauses = Pauses("delivery.waits_for_database")
         while True:
             try:
                 done = await inbox.apply(
@@ -70,9 +70,10 @@ class Delivery:
             except Exception as error:  # noqa: BLE001  # told to the messages that caused it
                 kind = trouble(error)
                 if kind in {Trouble.CONNECTION, Trouble.EXHAUSTION}:
-                    await pauses.wait(error)
+                    await self._pauses.wait(error)
                     continue
                 return await self._part(batch, error, kind)
+            self._pauses.over()
             return _tell(batch, done)
 
     async def _part(self, batch: Sequence[_Waiting], error: Exception, kind: Trouble) -> None:
@@ -95,7 +96,7 @@ class Delivery:
 def _tell(batch: Sequence[_Waiting], done: inbox.Applied) -> None:
     notify(done.flagged)
     for each in batch:
-        is_stranger = each.event.id in done.strangers
+        is_stranger = each.event.wallet_id in done.strangers
         _resolve(each, Poison("the wallet is not known here") if is_stranger else None)
 
 

@@ -1,10 +1,12 @@
 """This module is where messages are applied once in effect, whatever happens on the way."""
 
+import asyncio
 import random
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
 
 import pytest
+from structlog.testing import capture_logs
 
 from wallet_common.topology import Topology
 from wallet_tools.postgres import PostgresServer
@@ -19,7 +21,7 @@ Until = Callable[..., Awaitable[None]]
 
 
 async def test_redelivery_in_any_order_changes_nothing(
-    bank: "Bank", wire: "Wire", worker: "Worker", until: Until, topology: Topology
+    bank: "Bank", wire: "Wire", worker: "Worker", until: Until, stays: Until
 ) -> None:
     """Each message three times more and shuffled: statistics and flags are those of one each."""
     tapped = await wire.tap()
@@ -29,7 +31,7 @@ async def test_redelivery_in_any_order_changes_nothing(
     for _ in range(4):
         await bank.withdraw("w1")
     await bank.abandon_transfer("w2", "w3", "7.00")
-    worker.start_consumer()
+    consumer = worker.start_consumer()
     await until(bank.is_quiet)
     flags = await bank.rows("SELECT * FROM fraud_flags ORDER BY event_id, rule_id")
     stats = await bank.rows("SELECT * FROM wallet_stats ORDER BY wallet_id")
@@ -47,6 +49,67 @@ async def test_redelivery_in_any_order_changes_nothing(
     assert found == stats
     assert await bank.violations() == []
     assert await wire.letters() == []
+    # Nothing comes back when the consumer leaves: it has acknowledged all.
+    await worker.stop(consumer)
+    await stays(lambda: wire.holds(0), 0.5)
+
+
+async def test_what_a_lost_consumer_had_in_hand_goes_to_another(
+    bank: "Bank",
+    wire: "Wire",
+    worker: "Worker",
+    worker_at: Callable[..., "Worker"],
+    proxy_to: Callable[[int], Awaitable["Proxy"]],
+    postgres_server: PostgresServer,
+    until: Until,
+) -> None:
+    """A consumer vanishes with messages it could not apply yet: none of them is lost."""
+    to_broker, to_database = (
+        await proxy_to(wire.broker.port),
+        await proxy_to(postgres_server.port),
+    )
+    to_database.hush()
+    lost = worker_at(to_broker.on_the_way(wire.broker.url), to_database.on_the_way(bank.url))
+    lost.start_consumer()
+    worker.start_relay()
+    await bank.deposits(5, "w1", "w2")
+    await until(bank.has_sent_all)
+    await until(lambda: wire.holds(0))
+    assert await bank.unapplied() == 12
+
+    await to_broker.cut()
+    worker.start_consumer()
+
+    await until(bank.is_quiet)
+    assert await bank.violations() == []
+
+
+async def test_a_silent_broker_does_not_hold_a_consumer(
+    bank: "Bank",
+    wire: "Wire",
+    worker: "Worker",
+    worker_at: Callable[..., "Worker"],
+    proxy_to: Callable[[int], Awaitable["Proxy"]],
+    until: Until,
+) -> None:
+    """Connected but silent: the consumer notices by heartbeat, and can be stopped meanwhile."""
+    proxy = await proxy_to(wire.broker.port)
+    far = worker_at(f"{proxy.on_the_way(wire.broker.url)}?heartbeat=1")
+    consumer = far.start_consumer()
+    worker.start_relay()
+    await bank.deposit("w1")
+    await until(bank.is_quiet)
+    connections = proxy.connections
+
+    proxy.hush()
+    await bank.deposits(5, "w1")
+    await until(lambda: proxy.connections > connections)
+    async with asyncio.timeout(10):
+        await far.stop(consumer)
+    proxy.speak()
+
+    far.start_consumer()
+    await until(bank.is_quiet)
 
 
 async def test_two_consumers_share_the_work(
@@ -135,12 +198,16 @@ async def test_a_held_wallet_does_not_stall_the_others(
     await until(bank.is_quiet)
 
     stranger = await bank.session()
-    async with stranger.transaction():
-        await stranger.execute("SELECT FROM wallet_stats WHERE wallet_id = 'held' FOR UPDATE")
-        await bank.deposit("held")
-        await bank.deposits(3, "w1", "w2", "w3")
-        await until(lambda: bank.lacks(1))
+    with capture_logs() as said:
+        async with stranger.transaction():
+            await stranger.execute("SELECT FROM wallet_stats WHERE wallet_id = 'held' FOR UPDATE")
+            await bank.deposit("held")
+            await bank.deposits(3, "w1", "w2", "w3")
+            await until(lambda: bank.lacks(1))
     await stranger.close()
 
     await until(bank.is_quiet)
     assert await bank.violations() == []
+    postponed = {each["message_id"] for each in said if each["event"] == "message.postponed"}
+    events = await bank.rows("SELECT id::text FROM events WHERE wallet_id = 'held'")
+    assert postponed <= {row["id"] for row in events}
