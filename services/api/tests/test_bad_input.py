@@ -63,29 +63,29 @@ def transfers(*values: bytes, expected: tuple[int, ...]) -> list[Row]:
 
 
 CATALOGUE: dict[str, list[Row]] = {
-    "numbers that no double may touch": amounts(
+    "amounts: numbers that no double may touch": amounts(
         *(b"1.0000000000000000001", b"9007199254740993.0001", b"18446744073709551616"),
         *(b"9223372036854775808", b"0.001", b"1.001", b"1e2", b"1E2", b"1e400", b"1e-400"),
         *(b"-1", b"-0", b"0", b"0.0", b"-0.01", b"9" * 5_000, b"0." + b"0" * 5_000 + b"1"),
     ),
-    "no JSON numbers": amounts(
+    "amounts: no JSON numbers": amounts(
         *(b"NaN", b"Infinity", b"-Infinity", b"nan", b"+1", b".5", b"5.", b"010", b"0x10"),
         *(b"1_000", b"1,000", "١٢".encode(), b"'1'", b"--1", b"1e", b"- 1"),
     ),
-    "amounts of another type": amounts(
+    "amounts: amounts of another type": amounts(
         *(b"true", b"false", b"null", b"[]", b"{}", b'["1"]', b'{"":1}'),
     ),
-    "text that Decimal would take": texts(
+    "amounts: text that Decimal would take": texts(
         *("NaN", "sNaN", "Infinity", "-Infinity", "inf", "1e400", "1e999999", "1e2", "1E+2"),
         *("١٢", "１２", "५", "1٫5", "−5", "1_000", " 10 ", "10 ", " 10", "+10", "0b1", "½", "¹"),
     ),
-    "text that is no amount": texts(
+    "amounts: text that is no amount": texts(
         *("", " ", "10\\n", "10\\u0000", "10\\ud800", "\\ud83d", "1,000", "0x10", "010", "00"),
         *(".5", "5.", ".", "-", "1.", "1..0", "1.0.0", "$1", "1 USD", "-10.00", "-0.00", "0"),
         *("0.00", "0.001", "10.000", "1.005", "0." + "0" * 5_000 + "1", "9" * 5_000),
         *("9223372036854775808", "1" + "0" * 18, "null", "true", "\\u0031e2"),
     ),
-    "no JSON": bodies(
+    "bodies: no JSON": bodies(
         *(b"", b" ", b"{", b"}", b"{}{}", b'{"amount":"1"}x', b'{"amount":"1",}', b"undefined"),
         *(b'\xef\xbb\xbf{"amount":"1"}', '{"amount":"1"}'.encode("utf-16"), b'{"amount":"1"}//'),
         *(b'{"amount":"1"/*1*/}', b"{'amount':'1'}", b'{amount:"1"}', b'{"amount":"1"\x00}'),
@@ -93,25 +93,25 @@ CATALOGUE: dict[str, list[Row]] = {
         *(b'{"amount":"1","requestId":"\xff"}', b'{"amount":"1","reference":"\xed\xa0\x80"}'),
         *(b'{"amount":"1","reference":"\xc0\xaf"}', b'{"amount":"1","metadata":{"a":"\xff"}}'),
     ),
-    "no object": bodies(b"null", b"[]", b"1", b'"x"', b"true", b'[{"amount":"1"}]', b"{}"),
-    "deep": bodies(
+    "bodies: no object": bodies(b"null", b"[]", b"1", b'"x"', b"true", b'[{"amount":"1"}]', b"{}"),
+    "bodies: deep": bodies(
         *(b"[" * 20_000, b'{"a":' * 13_000, b'{"amount":"1","x":' + b"[" * 20_000),
         b'{"amount":"1","metadata":{"a":%b%b}}' % (b"[" * 20_000, b"]" * 20_000),
         b'{"amount":"1","metadata":%b1%b}' % (b'{"a":' * 9_000, b"}" * 9_000),
         b'{"amount":%b%b}' % (b"[" * 20_000, b"]" * 20_000),
     ),
-    "a key twice": bodies(
+    "bodies: a key twice": bodies(
         *(b'{"amount":"1","amount":"999"}', b'{"amount":"1","\\u0061mount":"999"}'),
         *(b'{"amount":"1","amount":"1"}', b'{"amount":"1","requestId":"a","requestId":"b"}'),
         *(b'{"amount":"1","metadata":{"a":1,"a":2}}', b'{"amount":1,"metadata":{},"metadata":{}}'),
         b'{"amount":"1","metadata":{"a":{"b":1,"b":1}}}',
     ),
-    "unknown members": fields(
+    "bodies: unknown members": fields(
         *(b'"balance":"1000000"', b'"status":"completed"', b'"owner_id":"x"', b'"version":0'),
         *(b'"Amount":"1"', b'"request_id":"x"', b'"role":"admin"', b'"toWalletId":"w2"', b'"":1'),
         *(b'"held":"0"', b'"__proto__":{}', b'"currency":"USD"'),
     ),
-    "members of another type": fields(
+    "bodies: members of another type": fields(
         *(b'"requestId":1', b'"requestId":""', b'"requestId":" "', b'"requestId":"a b"'),
         *(b'"requestId":"k\\n"', b'"requestId":"\\u0000"', '"requestId":"é"'.encode()),
         *(b'"requestId":"%b"' % (b"k" * 129), b'"requestId":[]', b'"requestId":"\\ud800"'),
@@ -123,7 +123,7 @@ CATALOGUE: dict[str, list[Row]] = {
         b'"metadata":{"a":"%b"}' % (b"x" * 5_000),
         b'"metadata":{%b}' % b",".join(b'"%d":1' % n for n in range(3_000)),
     ),
-    "media types": media(
+    "headers: media types": media(
         *({}, JSON | {"Content-Encoding": "gzip"}, JSON | {"Content-Encoding": "br"}),
         *(JSON | {"Content-Encoding": "gzip, gzip"}, JSON | {"Content-Encoding": "deflate"}),
         *({"Content-Type": each} for each in ("", ";", "json", "text/plain", "text/json")),
@@ -133,12 +133,12 @@ CATALOGUE: dict[str, list[Row]] = {
         *({"Content-Type": f"multipart/form-data{each}"} for each in ("", ";boundary=x")),
         *({"Content-Type": f"application/json{each}"} for each in (", a/b", "; charset=utf-16")),
     ),
-    "ids that are elsewhere": paths(
+    "addresses: ids that are elsewhere": paths(
         *("/wallet/..%2f..%2fetc%2fpasswd/deposit", "/wallet/%2e%2e/deposit", "/wallet//deposit"),
         *("/wallet/a%2Fb/deposit", "/v1/wallets//deposit", "/v1/wallets/%2e/deposit"),
         expected=(400, 404),
     ),
-    "ids of other letters": paths(
+    "addresses: ids of other letters": paths(
         *(f"/wallet/{each}/deposit" for each in ("💰", "%ff%fe", "%e2%80%ae", "a%e2%80%8d")),
         *(f"/wallet/{each}/deposit" for each in ("%00", "%20", "a%00b", "a%0A", "%0Aa", "а")),
         *(f"/wallet/{each}/deposit" for each in ("%C3%A9", "-a", "_a", ".a", "@a", "a'", "*")),
@@ -147,32 +147,32 @@ CATALOGUE: dict[str, list[Row]] = {
         f"/v1/wallets/{'a' * 10_000}/deposit",
         expected=(400,),
     ),
-    "addresses": paths(
+    "addresses: addresses": paths(
         *("/v1/wallets/w1/deposits", "/v1/wallets/w1/DEPOSIT", "/V1/wallets/w1/deposit"),
         *("/v2/wallets", "/wallet", "/wallet/", "/v1/wallets/", "/v1/wallets/w1/deposit/"),
         *("//v1/wallets/w1/deposit", "/wallet/w1/ledger", "/wallet/w1/operations/k"),
         expected=(404,),
     ),
-    "methods": [
+    "addresses: methods": [
         Row(method=each, expected=(405,)) for each in ("PUT", "PATCH", "DELETE", "TRACE", "X")
     ],
-    "query parameters of a write": paths(
+    "addresses: query parameters of a write": paths(
         *(f"{DEPOSIT}?{each}" for each in ("x=1", "x", "=", "amount=5", "a=5&a=6", "%00=1")),
         expected=(400,),
     ),
-    "limits": reads(
+    "reads: limits": reads(
         *(f"{LIST}?limit={each}" for each in ("-1", "0", "201", "1e9", "9" * 20, "abc", "", "5.0")),
         *(f"{LIST}?limit={each}" for each in ("%205", "+5", "٣", "1&limit=2", "5%00", "0x5")),
         *(f"{PAST}?limit=0", "/v1/wallets/w1/ledger?limit=1000", f"{LIST}?Limit=1"),
     ),
-    "filters": reads(
+    "reads: filters": reads(
         *(f"{LIST}?{each}" for each in ("status=open", "status=", "currency=usd", "x")),
         *(f"{LIST}?currency=US%00", f"{LIST}?ownerId=%00", f"{LIST}?ownerId=a%20b"),
         *(f"{LIST}?ownerId=", f"{LIST}?ownerId=%ff", f"{LIST}?ownerId={'a' * 129}"),
         *("/v1/wallets/w1/ledger?type=hold", "/v1/wallets/w1/ledger?type=DEPOSIT"),
         *("/v1/wallets/w1/stats?at=1", "/v1/wallets/w1/operations/k?x=1"),
     ),
-    "times": reads(
+    "reads: times": reads(
         *(f"/v1/wallets/w1?at={each}" for each in ("", "abc", "9999-99-99", "-infinity", "now")),
         *(f"/v1/wallets/w1?at={each}" for each in ("2026-01-31", "2026-01-31T12:00:00", "176")),
         *(f"{PAST}?before={each}" for each in ("10000-01-01T00:00:00Z", "2026-02-30T12:00:00Z")),
@@ -180,45 +180,45 @@ CATALOGUE: dict[str, list[Row]] = {
         *(f"{PAST}?before={each}" for each in ("9999-12-31T23:59:59-14:00", "٢026-01-31T12:00Z")),
         *("/v1/wallets/w1/ledger?from=a", "/v1/wallets/w1/ledger?to="),
     ),
-    "cursors": reads(
+    "reads: cursors": reads(
         *(f"{PAST}?cursor={each}" for each in ("", "A", "AAAA", "%00", "%ff", "💰", "=", "..")),
         *(f"{LIST}?cursor={each}" for each in ("A" * 10_000, "1", "null", "' OR 1=1 --")),
     ),
-    "recipients": transfers(
+    "transfers: recipients": transfers(
         *(b'"toWalletId":""', b'"toWalletId":null', b'"toWalletId":1', b'"toWalletId":"a b"'),
         *(b'"toWalletId":"@external"', b'"toWalletId":"w2\\n"', b'"toWalletId":[]'),
         b'"requestId":"k"',
         expected=(400,),
     ),
-    "transfers that cannot be": transfers(
+    "transfers: transfers that cannot be": transfers(
         *(b'"toWalletId":"w1"', b'"toWalletId":"nobody"', b'"toWalletId":"euro"'),
         expected=(422,),
     ),
-    "idempotency keys": keys(
+    "headers: idempotency keys": keys(
         *(b"", b" ", b"k" * 129, b"k" * 1_000, b"a b", b"\xff", b"a\tb", "é".encode(), b"\x7f"),
     ),
-    "two idempotency keys": [
+    "headers: two idempotency keys": [
         Row(headers=[*JSON.items(), ("Idempotency-Key", "a"), ("Idempotency-Key", "b")]),
         Row(b'{"amount":"1","requestId":"a"}', headers=JSON | {"Idempotency-Key": "b"}),
     ],
 }  # fmt: skip
 
 
-@pytest.mark.parametrize("kind", CATALOGUE)
+@pytest.mark.parametrize("topic", sorted({kind.partition(":")[0] for kind in CATALOGUE}))
 async def test_bad_input_is_refused_without_effect(
     api: httpx.AsyncClient,
     books: Callable[[], Awaitable[tuple[int, ...]]],
     audited: Callable[[httpx.Response], Awaitable[list[int]]],
-    kind: str,
+    topic: str,
 ) -> None:
     """A problem with an expected status, one audit row for a write, no effect, and life goes on."""
     for wallet in ({"id": "w1"}, {"id": "w2"}, {"id": "euro", "currency": "EUR"}):
         await api.post("/v1/wallets", json=wallet)
     await api.post(DEPOSIT, json={"amount": "100"})
     looked_before = await books()
-    remembers = kind == "transfers that cannot be"
+    rows = [row for kind, rows in CATALOGUE.items() if kind.startswith(topic) for row in rows]
 
-    for row in CATALOGUE[kind]:
+    for row in rows:
         answered = await api.request(row.method, row.path, content=row.body, headers=row.headers)
         why = f"{row.method} {row.path[:80]} {str(row.headers)[:80]} {row.body[:80]!r}"
         assert answered.status_code in row.expected, why
@@ -230,7 +230,7 @@ async def test_bad_input_is_refused_without_effect(
     looked = await books()
     assert looked[0] == looked_before[0]
     assert looked[2:] == looked_before[2:]
-    assert looked[1] == looked_before[1] + 3 * remembers
+    assert looked[1] == looked_before[1] + sum(row.expected == (422,) for row in rows)
     good = await api.post(DEPOSIT, json={"amount": "1", "requestId": "row"})
     assert (good.status_code, good.json()["balance"]) == (201, "101.00")
 

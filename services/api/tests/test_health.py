@@ -152,12 +152,15 @@ async def test_a_lost_connection_is_not_noticed(
     await sql.execute("SELECT FROM wallets WHERE id = 'w' FOR UPDATE")
     waiting = [asyncio.create_task(api.post("/v1/wallets/w/deposit", json=body)) for _ in "123"]
 
-    await eventually(
-        lambda: sql.fetchval(
+    async def one_is_cut_off() -> object:
+        # A transaction would see the activity as it was when it first looked.
+        await sql.execute("SELECT pg_stat_clear_snapshot()")
+        return await sql.fetchval(
             "SELECT bool_or(pg_terminate_backend(pid)) FROM pg_stat_activity WHERE datname ="
             " current_database() AND wait_event_type = 'Lock' AND application_name = 'wallet-api'"
         )
-    )
+
+    await eventually(one_is_cut_off)
     await stranger.rollback()
     answers = await asyncio.gather(*waiting)
 

@@ -26,7 +26,7 @@ async def filled(api: httpx.AsyncClient) -> httpx.AsyncClient:
 
 async def walk(api: httpx.AsyncClient, path: str, **query: str | int) -> list[list[Any]]:
     """Return the pages of a list."""
-    pages = []
+    pages: list[list[Any]] = []
     while len(pages) < 100:
         answered = await api.get(path, params=query)
         assert answered.status_code == 200, answered.text

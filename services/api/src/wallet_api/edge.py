@@ -28,6 +28,9 @@ _DROPPED_BYTES_MAX: Final = 16_777_216
 AUDITED_METHODS: Final = frozenset({"POST", "PUT", "PATCH", "DELETE"})
 
 _TRACE_ID: Final = re.compile(rb"\A[A-Za-z0-9._-]{1,64}\Z")
+_WALLET_PATH: Final = re.compile(
+    r"\A/(v1/wallets|wallet)/(?P<wallet_id>[A-Za-z0-9][A-Za-z0-9_.:-]{0,127})(/|\Z)"
+)
 # Headers that tell something and can hold no secret; of all others only the name is kept.
 _HEADERS_KEPT: Final = frozenset(
     {
@@ -67,7 +70,8 @@ class Exchange:
         self.client_ip: str | None = scope["client"][0] if scope.get("client") else None
         self.body = b""
         self.principal: str | None = None
-        self.wallet_id: str | None = None
+        named = _WALLET_PATH.match(self.path)
+        self.wallet_id: str | None = named["wallet_id"] if named else None
         self.request_id: str | None = None
         # A ledger transaction has written the row, or the transfer's end will.
         self.is_audited = self.method not in AUDITED_METHODS

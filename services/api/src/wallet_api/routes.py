@@ -137,7 +137,6 @@ def _exchange(request: StrictRequest) -> Exchange:
 
 def _asked(exchange: Exchange, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
     """Return what every command about money has; the key comes from body, header or here."""
-    exchange.wallet_id = wallet_id
     request_id = strict.idempotency_key(exchange.headers, data.request_id) or new_id()
     exchange.request_id = request_id
     metadata, meaning = strict.metadata(data.metadata)

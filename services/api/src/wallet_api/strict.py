@@ -20,6 +20,7 @@ from wallet_common.money import Amount, parse_amount
 
 METADATA_BYTES_MAX: Final = 4_096
 _METADATA_KEYS_MAX: Final = 64
+_METADATA_DEPTH_MAX: Final = 32
 _KEY: Final = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
 _RFC_3339: Final = re.compile(
     r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII
@@ -115,6 +116,8 @@ def metadata(raw: msgspec.Raw | msgspec.UnsetType) -> tuple[str | None, str | No
     if len(text) > METADATA_BYTES_MAX or len(value) > _METADATA_KEYS_MAX:
         limit = f"{METADATA_BYTES_MAX} bytes and {_METADATA_KEYS_MAX} keys"
         raise invalid("metadata", f"must not be larger than {limit}")
+    if not _is_flatter_than(_METADATA_DEPTH_MAX, value):
+        raise invalid("metadata", f"must not be nested deeper than {_METADATA_DEPTH_MAX}")
     return text, json.dumps(value, sort_keys=True)
 
 
@@ -149,6 +152,11 @@ def instant(name: str, text: str) -> datetime:
 @cache
 def _decoder(declared: Any) -> msgspec.json.Decoder[Any]:  # noqa: ANN401
     return msgspec.json.Decoder(declared, strict=True)
+
+
+def _is_flatter_than(levels: int, value: Any) -> bool:  # noqa: ANN401  # any JSON value
+    inner = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return levels > 0 and all(_is_flatter_than(levels - 1, each) for each in inner)
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

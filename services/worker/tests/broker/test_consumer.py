@@ -191,18 +191,22 @@ async def test_an_absent_database_dead_letters_nothing(
 async def test_a_held_wallet_does_not_stall_the_others(
     bank: "Bank", wire: "Wire", worker: "Worker", until: Until
 ) -> None:
-    """A stranger locks one wallet's statistics: the others' go on, and its own follow later."""
+    """A stranger locks one wallet's statistics: in its batch and later the others' take effect."""
     worker.start_relay()
-    worker.start_consumer()
-    await bank.deposits(1, "held", "w1", "w2", "w3")
+    consumer = worker.start_consumer()
+    await bank.deposit("held")
     await until(bank.is_quiet)
+    await worker.stop(consumer)
+    # The first message is a batch of its own, all the others are the next one.
+    for wallet_id in ("w1", "held", "w2", "w3"):
+        await bank.deposit(wallet_id)
+    await until(bank.has_sent_all)
 
     stranger = await bank.session()
     with capture_logs() as said:
         async with stranger.transaction():
             await stranger.execute("SELECT FROM wallet_stats WHERE wallet_id = 'held' FOR UPDATE")
-            await bank.deposit("held")
-            await bank.deposits(3, "w1", "w2", "w3")
+            worker.start_consumer()
             await until(lambda: bank.lacks(1))
     await stranger.close()
 
