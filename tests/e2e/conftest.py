@@ -55,8 +55,17 @@ class Town:
     async def post(self, path: str, **body: object) -> httpx.Response:
         return await self.api.post(f"/v1/wallets{path}", json=body)
 
-    async def get(self, path: str) -> Any:  # noqa: ANN401  # JSON
+    async def look(self, path: str) -> httpx.Response:
+        """Read, and read again while told to come back: a connection may have died unnoticed."""
         answer = await self.api.get(path)
+        deadline = time.monotonic() + 15
+        while answer.status_code == 503 and time.monotonic() < deadline:
+            await asyncio.sleep(0.1)
+            answer = await self.api.get(path)
+        return answer
+
+    async def get(self, path: str) -> Any:  # noqa: ANN401  # JSON
+        answer = await self.look(path)
         assert answer.status_code == 200, answer.text
         return answer.json()
 

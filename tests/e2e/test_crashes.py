@@ -103,7 +103,7 @@ async def check_operations(town: "Town", loads: list[Load]) -> None:
     """Every acknowledged operation is found by its key, with the very bytes of the answer."""
     for load in loads:
         for (wallet_id, key), (_, answer) in load.told.items():
-            found = await town.api.get(f"/v1/wallets/{wallet_id}/operations/{key}")
+            found = await town.look(f"/v1/wallets/{wallet_id}/operations/{key}")
             assert found.status_code == 200, (wallet_id, key, answer.text)
             assert answer.content in found.content
 
@@ -120,7 +120,7 @@ async def check_balances(town: "Town", loads: list[Load]) -> None:
             if body["verb"] == "transfer":
                 expected[body["toWalletId"]] += amount
         for wallet_id, key in load.left:
-            found = await town.api.get(f"/v1/wallets/{wallet_id}/operations/{key}")
+            found = await town.look(f"/v1/wallets/{wallet_id}/operations/{key}")
             if found.status_code == 200 and found.json()["status"] == "posted":
                 transfer = found.json()["response"]
                 expected[wallet_id] -= Decimal(transfer["amount"])

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable
 
 import asyncpg
 import httpx
+import pytest
 
 JSON = {"Content-Type": "application/json"}
 Builder = Callable[..., Awaitable[str]]
