@@ -92,7 +92,9 @@ class Town:
                 AND (SELECT count(*) FROM events WHERE wallet_version IS NOT NULL)
                     = (SELECT count(*) FROM processed_events)
         """
-        return bool(await self.value(sql))
+        with suppress(OSError, asyncpg.PostgresError):  # It may have been killed just now.
+            return bool(await self.value(sql))
+        return False
 
     async def violations(self) -> list[str]:
         """Return what the proof finds when all is quiet; nothing if all is right."""
@@ -119,6 +121,7 @@ class Nemesis:
             for kind in self._random.sample(sorted(self.kills), len(self.kills)):
                 await asyncio.sleep(self._random.uniform(0.3, 1.5))
                 await self._kill(kind)
+        await until(self._is_whole)
         self.is_done = True
 
     async def _kill(self, kind: str) -> None:
