@@ -11,13 +11,14 @@ from pathlib import Path
 from typing import Any, Final, TypeVar
 
 import msgspec
+from aio_pika.exceptions import AMQPError
 
 from wallet_api import openapi, token
 from wallet_api.app import describe
 from wallet_common.events import json_schemas
 from wallet_common.topology import Topology
 from wallet_db_orm import outbox
-from wallet_db_orm.database import Database
+from wallet_db_orm.database import Database, Trouble, trouble
 from wallet_db_orm.migrations import upgrade
 from wallet_db_orm.verify import Finding, verify
 from wallet_tools.letters import BrokerBox, Letter, LetterBox, TableBox
@@ -51,6 +52,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as away:
         print(f"wallet: not reachable: {away}", file=sys.stderr)
+        return 1
+    except Exception as failed:  # an operator wants the reason, not our stack
+        if trouble(failed) is Trouble.OTHER and not isinstance(failed, AMQPError):
+            raise
+        reason = str(failed).partition("\n")[0]
+        print(f"wallet: {type(failed).__name__}: {reason}", file=sys.stderr)
         return 1
     return code
 

@@ -48,7 +48,7 @@ class LetterBox(Protocol):
     """Where letters rest; there is one for the broker and one for the table."""
 
     async def letters(self) -> Sequence[Letter]:
-        """Return every letter, oldest first."""
+        """Return the letters, oldest first; of the table the first thousand."""
 
     async def replay(self, letter_id: str) -> bool:
         """Put the letter back to where it came from; False if there is no such letter."""
@@ -66,14 +66,14 @@ class BrokerBox:
 
     async def letters(self) -> Sequence[Letter]:
         async with self._fetched() as (_, messages):
-            return [_letter_of(message) for message in messages]
+            return [_letter_of(message, self._topology) for message in messages]
 
     async def replay(self, letter_id: str) -> bool:
         async with self._fetched() as (channel, messages):
-            found = _find(messages, letter_id)
+            found = self._find(messages, letter_id)
             if found is None:
                 return False
-            letter = _letter_of(found)
+            letter = _letter_of(found, self._topology)
             copy = aio_pika.Message(
                 found.body,
                 headers={
@@ -92,11 +92,17 @@ class BrokerBox:
 
     async def discard(self, letter_id: str) -> bool:
         async with self._fetched() as (_, messages):
-            found = _find(messages, letter_id)
+            found = self._find(messages, letter_id)
             if found is None:
                 return False
             await found.ack()
             return True
+
+    def _find(
+        self, messages: Sequence[AbstractIncomingMessage], letter_id: str
+    ) -> AbstractIncomingMessage | None:
+        named = (each for each in messages if _letter_of(each, self._topology).id == letter_id)
+        return next(named, None)
 
     @asynccontextmanager
     async def _fetched(
@@ -146,14 +152,14 @@ def group_of(error_class: str, error: str) -> str:
     return hashlib.blake2b(signature.encode(), digest_size=4).hexdigest()
 
 
-def _letter_of(message: AbstractIncomingMessage) -> Letter:
+def _letter_of(message: AbstractIncomingMessage, topology: Topology) -> Letter:
     headers = dict(message.headers)
     error_class = str(headers.get(names.ERROR_CLASS_HEADER, "DeliveryLimit"))
     error = str(headers.get(names.ERROR_HEADER, "given up on by the broker"))
     fingerprint = hashlib.blake2b(message.body, digest_size=8).hexdigest()
     return Letter(
         id=message.message_id or fingerprint,
-        queue=str(headers.get(names.ORIGIN_QUEUE_HEADER, Topology().queue)),
+        queue=str(headers.get(names.ORIGIN_QUEUE_HEADER, topology.queue)),
         routing_key=str(headers.get(names.ROUTING_KEY_HEADER, message.routing_key)),
         group=group_of(error_class, error),
         error=error,
@@ -186,12 +192,6 @@ def _letter_of_row(row: dead_letters.Letter) -> Letter:
         headers={},
         body=row.body,
     )
-
-
-def _find(
-    messages: Sequence[AbstractIncomingMessage], letter_id: str
-) -> AbstractIncomingMessage | None:
-    return next((each for each in messages if _letter_of(each).id == letter_id), None)
 
 
 def _without_failure(headers: Mapping[str, Any]) -> dict[str, Any]:

@@ -9,6 +9,8 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError, TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncEngine, create_async_engine
 
+# Transactions of the group commit at a time, one connection each.
+LANES: Final = 1
 # A lane does not wait long for a stranger's lock; the wallet then gets a lane of its own.
 LANE_LOCK_TIMEOUT_MS: Final = 250
 LOCK_TIMEOUT_MS: Final = 2_000
@@ -34,10 +36,9 @@ class Database:
         application_name: str,
         read_url: str | None = None,
         pool_size: int = 8,
-        lane_count: int = 1,
     ) -> None:
         self.primary = _engine(url, application_name, pool_size, LOCK_TIMEOUT_MS)
-        self.lanes = _engine(url, application_name, lane_count, LANE_LOCK_TIMEOUT_MS)
+        self.lanes = _engine(url, application_name, LANES, LANE_LOCK_TIMEOUT_MS)
         self.apart = _engine(url, application_name, _APART_CONNECTIONS, LOCK_TIMEOUT_MS)
         self.reads = (
             _engine(read_url, application_name, pool_size, LOCK_TIMEOUT_MS)

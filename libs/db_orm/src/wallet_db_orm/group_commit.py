@@ -17,13 +17,13 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.errors import Busy, IdempotencyKeyReused
-from wallet_db_orm.database import Database, Trouble, trouble
+from wallet_db_orm.database import LANES, Database, Trouble, trouble
 from wallet_db_orm.ledger import apply
 from wallet_db_orm.orders import Applied, Order, Settled
 
 BATCH_MAX: Final = 256
 PENDING_MAX: Final = 4_096
-# Longer than this nobody waits: the caller is told to come back (contract: within 6 s).
+# Longer than this nobody waits: the caller is told to come back.
 PATIENCE_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.05
 _PAUSE_MAX_S: Final = 0.5
@@ -43,9 +43,9 @@ class GroupCommit:
     that only its own callers wait with it.
     """
 
-    def __init__(self, database: Database, *, lane_count: int = 1) -> None:
+    def __init__(self, database: Database) -> None:
         self._database = database
-        self._lanes = [_Lane(self, database.lanes) for _ in range(lane_count)]
+        self._lanes = [_Lane(self, database.lanes) for _ in range(LANES)]
         self._apart: dict[str, _Lane] = {}
         self.pending = 0
 
@@ -74,8 +74,10 @@ class GroupCommit:
 
     async def close(self) -> None:
         """Finish what is queued; nothing may be submitted any more."""
-        for lane in [*self._lanes, *self._apart.values()]:
-            await lane.drained()
+        while running := [
+            each for each in [*self._lanes, *self._apart.values()] if each.is_running
+        ]:
+            await running[0].drained()
 
     def set_apart(self, waiting: _Waiting) -> None:
         """Let an order wait in its wallet's own lane, outside everybody else's way."""
@@ -103,11 +105,16 @@ class _Lane:
         self._apart_for = apart_for
         self._queue: deque[_Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
+        self._is_clear = True
 
     def put(self, waiting: _Waiting) -> None:
         self._queue.append(waiting)
         if self._running is None:
             self._running = asyncio.create_task(self._run())
+
+    @property
+    def is_running(self) -> bool:
+        return self._running is not None
 
     async def drained(self) -> None:
         while self._running is not None:
@@ -120,39 +127,35 @@ class _Lane:
                 await self._settle([each for each in taken if not each.answer.done()])
         finally:
             self._running = None
-            if self._apart_for is not None:
+            # While its lock is still held the wallet stays apart: its next caller delays no one.
+            if self._apart_for is not None and self._is_clear:
                 self._group.rejoin(self._apart_for)
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         """Resolve every caller of the batch, whatever happens."""
-        if not batch:
-            return None
         pause_s = _FIRST_PAUSE_S
-        while True:
+        # What is free goes first; what another process holds for its own batch is waited for next.
+        waits = self._apart_for is not None
+        while batch:
             try:
-                orders = [each.order for each in batch]
-                applied = await apply(self._engine, orders, waits=self._apart_for is not None)
+                applied = await apply(self._engine, [each.order for each in batch], waits=waits)
             except Exception as error:  # noqa: BLE001  # handed to the callers, none is swallowed
                 if trouble(error) is not Trouble.CONNECTION:
                     return await self._part(batch, error)
                 # COMMIT may have gone through unanswered. Asking again tells: every order is
                 # remembered by its key, so what happened is found and what did not happens now.
                 batch = _within_patience(batch, error)
-                if not batch:
-                    return None
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _PAUSE_MAX_S)
             else:
-                for each, outcome in zip(batch, applied, strict=True):
-                    if outcome is None:
-                        self._group.set_apart(each)
-                    elif not each.answer.done():
-                        each.answer.set_result(outcome)
-                return None
+                batch = _resolve(batch, applied)
+                waits, self._is_clear = True, True
+        return None
 
     async def _part(self, batch: Sequence[_Waiting], error: Exception) -> None:
         """A batch failed as a whole: see to it that one bad wallet or order harms no other."""
         kind = trouble(error)
+        self._is_clear = False
         if kind is Trouble.CONTENTION and self._apart_for is None:
             for each in batch:
                 self._group.set_apart(each)
@@ -161,6 +164,14 @@ class _Lane:
                 await self._settle([each])
         else:
             _fail(batch, error)
+
+
+def _resolve(batch: Sequence[_Waiting], applied: Sequence[Applied | None]) -> Sequence[_Waiting]:
+    """Answer the callers; return those whose wallet somebody else held."""
+    for each, outcome in zip(batch, applied, strict=True):
+        if outcome is not None and not each.answer.done():
+            each.answer.set_result(outcome)
+    return [each for each, outcome in zip(batch, applied, strict=True) if outcome is None]
 
 
 def _within_patience(batch: Sequence[_Waiting], error: Exception) -> list[_Waiting]:

@@ -1,6 +1,6 @@
 """This module is where events that nobody confirmed yet are taken, and removed once they are."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any, Final
 
 import msgspec
@@ -66,9 +66,9 @@ class RelaySession:
         locked = await self._connection.execute(_TRY_LOCK, {"lock": _RELAY_LOCK})
         return bool(locked.scalar_one())
 
-    async def take(self, limit: int) -> Sequence[Pending]:
-        """Return the first `limit` events that are not confirmed yet, in order."""
-        rows = await self._held().execute(_TAKE, {"limit": limit})
+    async def take(self, limit: int, *, without: Collection[str] = ()) -> Sequence[Pending]:
+        """Return the first `limit` events not confirmed yet, in order, `without` some wallets'."""
+        rows = await self._held().execute(_TAKE, {"limit": limit, "without": list(without)})
         return [_pending(row) for row in rows]
 
     async def remove(self, positions: Sequence[int]) -> None:
@@ -124,7 +124,10 @@ _TAKE: Final = text("""
 SELECT o.position, o.wallet_id, o.event_id AS id, coalesce(e.type, 'Missing') AS type,
     coalesce(e.occurred_at, o.recorded_at) AS occurred_at, coalesce(e.payload, 'null') AS payload,
     e.wallet_version, e.transfer_id, e.audit_id, e.trace_id
-FROM (SELECT * FROM outbox ORDER BY position LIMIT :limit) AS o
+FROM (
+    SELECT * FROM outbox WHERE wallet_id <> ALL(CAST(:without AS text[]))
+    ORDER BY position LIMIT :limit
+) AS o
 LEFT JOIN events AS e ON e.wallet_id = o.wallet_id AND e.id = o.event_id
 ORDER BY o.position
 """)

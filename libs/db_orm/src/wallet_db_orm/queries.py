@@ -4,7 +4,8 @@ from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Row, text
+from sqlalchemy import Result, Row, text
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.events import Envelope
@@ -116,13 +117,27 @@ async def ping(engine: AsyncEngine) -> None:
 
 
 async def _one(engine: AsyncEngine, statement: Any, **parameters: object) -> Row[Any] | None:  # noqa: ANN401
-    async with engine.connect() as connection:
-        return (await connection.execute(statement, parameters)).one_or_none()
+    return (await _rows(engine, statement, parameters)).one_or_none()
 
 
 async def _all(engine: AsyncEngine, statement: Any, **parameters: object) -> Rows:  # noqa: ANN401
+    return (await _rows(engine, statement, parameters)).all()
+
+
+async def _rows(engine: AsyncEngine, statement: Any, parameters: Any) -> Result[Any]:  # noqa: ANN401
+    """Ask, and once more if the connection was stale: after a restart all pooled ones are."""
+    try:
+        return await _asked(engine, statement, parameters)
+    except DBAPIError as error:
+        if not error.connection_invalidated:
+            raise
+        return await _asked(engine, statement, parameters)
+
+
+async def _asked(engine: AsyncEngine, statement: Any, parameters: Any) -> Result[Any]:  # noqa: ANN401
     async with engine.connect() as connection:
-        return (await connection.execute(statement, parameters)).all()
+        result: Result[Any] = await connection.execute(statement, parameters)
+        return result
 
 
 _PING: Final = text("SELECT 1")

@@ -2,11 +2,32 @@
 
 import os
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Annotated, Any, ClassVar, Self
+from urllib.parse import urlsplit
 
-from pydantic import ValidationError
+from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+
+def _url(*schemes: str) -> AfterValidator:
+    """Return the check that a secret is a URL of one of `schemes`; shows none of it."""
+
+    def check(secret: SecretStr) -> SecretStr:
+        try:
+            url = urlsplit(secret.get_secret_value())
+            is_good = url.scheme in schemes and bool(url.hostname) and url.port != 0
+        except ValueError:
+            is_good = False
+        if not is_good:
+            raise ValueError(f"has to be a URL such as {schemes[0]}://user:password@host:port/name")
+        return secret
+
+    return AfterValidator(check)
+
+
+DatabaseUrl = Annotated[SecretStr, _url("postgresql+asyncpg", "postgresql", "postgres")]
+BrokerUrl = Annotated[SecretStr, _url("amqp", "amqps")]
 
 
 class SettingsRefused(SystemExit):

@@ -26,10 +26,10 @@ def decode(scope: str, cursor: str) -> str:
         packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         position = packed[_CHECK_BYTES:].decode()
     except (binascii.Error, ValueError):
-        raise _foreign() from None
+        raise foreign() from None
     # Encoding again also refuses other spellings of the same bytes.
     if encode(scope, position) != cursor:
-        raise _foreign()
+        raise foreign()
     return position
 
 
@@ -40,5 +40,6 @@ def _check(scope: str, place: bytes) -> bytes:
     return digest.digest()
 
 
-def _foreign() -> Exception:
+def foreign() -> Exception:
+    """Return the refusal of a cursor that this list did not give."""
     return invalid("cursor", "was not given by this list with these filters")

@@ -120,7 +120,9 @@ class Edge:
 
         try:
             exchange.body = await _read_body(exchange, receive)
-            if exchange.path != "/" and (exchange.path.endswith("/") or "//" in exchange.path):
+            # As it was sent: an encoded slash belongs to a name.
+            raw_path: bytes = scope["raw_path"]
+            if raw_path != b"/" and (raw_path.endswith(b"/") or b"//" in raw_path):
                 raise Problem(404, "not_found", "There is nothing at this address.")
             await self._app(scope, _replay(exchange.body, receive), answer)
         except Problem as problem:

@@ -1,13 +1,13 @@
 """This module is where `python -m wallet_api.migrate` brings the database to the present."""
 
-from pydantic import Field, SecretStr
+from pydantic import Field
 
 from wallet_db_orm.migrations import upgrade
-from wallet_runtime.settings import ServiceSettings
+from wallet_runtime.settings import DatabaseUrl, ServiceSettings
 
 
 class MigrateSettings(ServiceSettings):
-    database_url: SecretStr = Field(validation_alias="WALLET_DATABASE_URL")
+    database_url: DatabaseUrl = Field(validation_alias="WALLET_DATABASE_URL")
 
 
 if __name__ == "__main__":

@@ -1,6 +1,7 @@
 """This module is where reads come in over HTTP: wallets, their past, operations, transfers."""
 
 from typing import Annotated, Any, Final
+from urllib.parse import unquote
 from uuid import UUID
 
 import msgspec
@@ -21,6 +22,7 @@ from wallet_api.books import Books
 from wallet_api.openapi import query, refusals
 from wallet_api.problems import Problem, rejected
 from wallet_api.schemas import (
+    WALLET_ID,
     CurrencyQuery,
     EntryPage,
     EventPage,
@@ -33,13 +35,14 @@ from wallet_api.schemas import (
     WalletPage,
     WalletPath,
 )
-from wallet_api.strict import instant, is_key
+from wallet_api.strict import StrictRequest, instant, is_key
 from wallet_common.operations import Receipt
 from wallet_common.wallet import EntryType, Rejected, RejectionReason, WalletStatus
 from wallet_db_orm import queries
 
 _LIMIT_DEFAULT: Final = 50
 _FLAGS_MAX: Final = 100
+_VERSION_DIGITS_MAX: Final = 18
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many items at most.")]
 Cursor = Annotated[
@@ -69,13 +72,13 @@ async def list_wallets(
     cursor: Cursor = None,
 ) -> WalletPage:
     """List wallets in the order of their ids."""
-    scope = f"wallets:{ownerId}:{currency}:{status}"
+    scope = f"wallets:{ownerId!r}:{currency}:{status}"
     rows = await queries.wallets(
         books.database.reads,
         owner_id=ownerId,
         currency=currency,
         status=status,
-        after="" if cursor is None else cursors.decode(scope, cursor),
+        after="" if cursor is None else _wallet_position(scope, cursor),
         limit=limit + 1,
     )
     page = rows[:limit]
@@ -180,11 +183,16 @@ async def read_stats(wallet_id: WalletPath, books: NamedDependency[Books]) -> St
     tags=["past"],
 )
 async def read_operation(
-    wallet_id: WalletPath, request_id: FromPath[str], books: NamedDependency[Books]
+    wallet_id: WalletPath,
+    request_id: FromPath[str],
+    request: StrictRequest,
+    books: NamedDependency[Books],
 ) -> OperationAnswer:
     """Return what came of a key: "did my payment happen?"."""
-    # A key may hold slashes, so it is a path of its own, told with the slash before it.
-    key = request_id.removeprefix("/")
+    # A key may hold slashes, which only the path as it was sent keeps apart from the others.
+    del request_id
+    raw_path: bytes = request.scope["raw_path"]
+    key = unquote(raw_path.decode("latin-1").partition("/operations/")[2])
     operation = None
     if is_key(key):
         operation = await queries.operation(books.database.primary, wallet_id, key)
@@ -212,12 +220,25 @@ def _there(row: Any) -> Any:  # noqa: ANN401  # a row or None
     return row
 
 
+def _wallet_position(scope: str, cursor: str) -> str:
+    position = cursors.decode(scope, cursor)
+    if WALLET_ID.match(position) is None:
+        raise cursors.foreign()
+    return position
+
+
 async def _require(books: Books, wallet_id: str) -> None:
     _there(await queries.wallet(books.database.reads, wallet_id))
 
 
 def _position(scope: str, cursor: str | None) -> int | None:
-    return None if cursor is None else int(cursors.decode(scope, cursor))
+    """Return the version that the cursor names; anybody can make one, so it is checked again."""
+    if cursor is None:
+        return None
+    position = cursors.decode(scope, cursor)
+    if not (position.isascii() and position.isdecimal() and len(position) <= _VERSION_DIGITS_MAX):
+        raise cursors.foreign()
+    return int(position)
 
 
 HANDLERS: Final = (

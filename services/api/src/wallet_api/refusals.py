@@ -9,7 +9,7 @@ from typing import Final
 import structlog
 
 from wallet_db_orm.audit import AuditRecord, record_rows
-from wallet_db_orm.database import Database
+from wallet_db_orm.database import Database, Trouble, trouble
 
 _WAITING_MAX: Final = 10_000
 _AT_ONCE: Final = 500
@@ -66,8 +66,18 @@ class Refusals:
         rows = list(islice(self._waiting, _AT_ONCE))
         try:
             await record_rows(self._database.primary, rows)
-        except Exception:  # noqa: BLE001  # they stay where they are
-            return False
+        except Exception as error:  # noqa: BLE001  # they stay where they are
+            if trouble(error) is not Trouble.OTHER:
+                return False
+            await self._write_singly(rows)
         for _ in rows:
             self._waiting.popleft()
         return True
+
+    async def _write_singly(self, rows: Sequence[Sequence[object]]) -> None:
+        """One row cannot be stored: the others must not wait for it."""
+        for row in rows:
+            try:
+                await record_rows(self._database.primary, [row])
+            except Exception as error:  # noqa: BLE001  # told; nothing else can be done
+                log.error("audit.lost", audit_id=row[0], error_class=type(error).__name__)  # noqa: TRY400

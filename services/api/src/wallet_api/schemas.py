@@ -1,5 +1,6 @@
 """This module is where the shapes of requests and answers are declared."""
 
+import re
 from datetime import datetime
 from typing import Annotated
 
@@ -11,6 +12,7 @@ _KEY = r"^[!-~]{1,128}$(?!\n)"
 _WALLET_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$(?!\n)"
 _CURRENCY = r"^[A-Z]{3}$(?!\n)"
 
+WALLET_ID = re.compile(_WALLET_ID)
 WalletId = Annotated[str, msgspec.Meta(pattern=_WALLET_ID, max_length=128)]
 WalletPath = Annotated[str, PathParameter(pattern=_WALLET_ID, max_length=128)]
 Key = Annotated[str, msgspec.Meta(pattern=_KEY, max_length=128)]

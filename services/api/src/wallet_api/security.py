@@ -1,4 +1,4 @@
-"""This module is where a caller is told apart and let in: one guard, before any body is read."""
+"""This module is where a caller is told apart and let in: one guard, before any body is decoded."""
 
 from collections.abc import Awaitable, Callable
 from typing import Any, Final
@@ -12,6 +12,8 @@ from wallet_api.problems import Problem
 from wallet_api.settings import ApiSettings
 
 _ALGORITHMS: Final = ("HS256",)
+# A subject is stored and shown.
+_SUBJECT_MAX: Final = 256
 _REQUIRED_CLAIMS: Final = ("iss", "aud", "exp", "sub")
 _READ_METHODS: Final = frozenset({"GET", "HEAD"})
 # Roles with rights over every wallet. A token for one's own wallets alone is not served yet.
@@ -55,7 +57,8 @@ def _claims(given: list[str], settings: ApiSettings) -> dict[str, Any]:
             leeway=settings.jwt_leeway_seconds,
             options={"require": list(_REQUIRED_CLAIMS)},
         )
-        if not claims["sub"]:
+        subject = claims["sub"]
+        if not (subject.isprintable() and 0 < len(subject) <= _SUBJECT_MAX):
             raise jwt.InvalidTokenError
     except (jwt.InvalidTokenError, ValueError):
         raise Problem(

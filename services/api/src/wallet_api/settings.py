@@ -6,7 +6,7 @@ from typing import Annotated, Literal, Self
 from pydantic import AfterValidator, Field, SecretStr, model_validator
 
 from wallet_common.money import is_currency
-from wallet_runtime.settings import ServiceSettings
+from wallet_runtime.settings import BrokerUrl, DatabaseUrl, ServiceSettings
 
 _JWT_SECRET_BYTES_MIN = 32
 
@@ -19,9 +19,9 @@ def _currency(code: str) -> str:
 
 
 class ApiSettings(ServiceSettings):
-    database_url: SecretStr = Field(validation_alias="WALLET_DATABASE_URL")
-    read_database_url: SecretStr | None = Field(None, validation_alias="WALLET_READ_DATABASE_URL")
-    rabbitmq_url: SecretStr | None = Field(None, validation_alias="RABBITMQ_URL")
+    database_url: DatabaseUrl = Field(validation_alias="WALLET_DATABASE_URL")
+    read_database_url: DatabaseUrl | None = Field(None, validation_alias="WALLET_READ_DATABASE_URL")
+    rabbitmq_url: BrokerUrl | None = Field(None, validation_alias="RABBITMQ_URL")
     host: str = Field("127.0.0.1", validation_alias="WALLET_HOST")
     port: int = Field(3000, ge=0, le=65535, validation_alias="WALLET_PORT")
     listen_fd: int | None = Field(None, ge=3, validation_alias="WALLET_LISTEN_FD")

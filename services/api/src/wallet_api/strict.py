@@ -22,6 +22,8 @@ METADATA_BYTES_MAX: Final = 4_096
 _METADATA_KEYS_MAX: Final = 64
 _METADATA_DEPTH_MAX: Final = 32
 _KEY: Final = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
+# An escaped NUL; after an escaped backslash it is plain text.
+_NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _RFC_3339: Final = re.compile(
     r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII
 )
@@ -74,7 +76,7 @@ def scan(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
     Raises a 400 for what a lax reader lets pass: a repeated key, NaN, text that the database
     cannot store, nesting without end.
     """
-    if rb"\u0000" in body:
+    if _NUL.search(body):
         raise _malformed("text must not contain NUL")
     try:
         return json.loads(

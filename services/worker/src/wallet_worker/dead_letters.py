@@ -7,18 +7,21 @@ may exist twice for a moment but never not at all.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Final
 
 import structlog
 from aio_pika import DeliveryMode, Message
 from aio_pika.abc import AbstractIncomingMessage
-from aio_pika.exceptions import ChannelInvalidStateError
+from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
 
 from wallet_common import topology as names
 from wallet_common.errors import Poison
 from wallet_common.topology import Topology
+from wallet_db_orm.database import Trouble, trouble
 from wallet_worker.links import CONFIRM_TIMEOUT_S
 from wallet_worker.pauses import Pauses, in_short
+
+_VALUE_MAX: Final = 500
 
 log = structlog.get_logger("wallet_worker")
 
@@ -42,23 +45,29 @@ class Letters:
                 await self._move(message, error)
             except ChannelInvalidStateError:
                 return
-            except Exception as trouble:  # noqa: BLE001  # told, and tried again
-                await self._pauses.wait(trouble)
+            except (AMQPError, OSError, TimeoutError) as away:
+                await self._pauses.wait(away)
+            except Exception as unsayable:  # noqa: BLE001  # no retry would help: the broker moves it
+                log.warning("letter.copy_refused", **_told(message, unsayable, 0))
+                await message.reject(requeue=False)
+                return
             else:
                 self._pauses.over()
                 return
 
     async def _move(self, message: AbstractIncomingMessage, error: Exception) -> None:
-        attempts = _attempts(message.headers) + 1
+        # Somebody else's lock is no fault of the message, however long it is held.
+        is_held_up = trouble(error) is Trouble.CONTENTION
+        attempts = _attempts(message.headers) + (0 if is_held_up else 1)
         delays = self._topology.retry_delays_ms
         is_dead = isinstance(error, Poison) or attempts > len(delays)
         if is_dead:
             exchange, routing_key = self._topology.dead_letter_exchange, _routing_key(message)
         else:
-            exchange, routing_key = "", self._topology.retry_queue(delays[attempts - 1])
+            exchange, routing_key = "", self._topology.retry_queue(delays[max(0, attempts - 1)])
         copy = Message(
             message.body,
-            headers={**message.headers, **self._headers(message, error, attempts)},
+            headers={**_sayable(message.headers), **self._headers(message, error, attempts)},
             message_id=message.message_id,
             correlation_id=message.correlation_id,
             timestamp=message.timestamp,
@@ -90,11 +99,25 @@ class Letters:
             names.ATTEMPTS_HEADER: attempts,
             names.ERROR_HEADER: in_short(error),
             names.ERROR_CLASS_HEADER: type(error).__name__,
-            names.FIRST_FAILED_HEADER: message.headers.get(names.FIRST_FAILED_HEADER, now),
+            names.FIRST_FAILED_HEADER: str(message.headers.get(names.FIRST_FAILED_HEADER, now)),
             names.LAST_FAILED_HEADER: now,
             names.ORIGIN_QUEUE_HEADER: self._topology.queue,
             names.ROUTING_KEY_HEADER: _routing_key(message),
         }
+
+
+def _sayable(headers: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the headers in types that can be sent again; what a stranger wrote may not be."""
+    return {
+        name: value
+        if isinstance(value, (bool, str)) or _is_long(value)
+        else repr(value)[:_VALUE_MAX]
+        for name, value in headers.items()
+    }
+
+
+def _is_long(value: object) -> bool:
+    return isinstance(value, int) and -(2**63) <= value < 2**63
 
 
 def _attempts(headers: Mapping[str, Any]) -> int:

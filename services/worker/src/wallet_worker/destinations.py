@@ -13,7 +13,7 @@ from wallet_common.errors import Poison
 from wallet_common.events import decode
 from wallet_common.topology import Topology
 from wallet_db_orm import dead_letters
-from wallet_db_orm.database import Database
+from wallet_db_orm.database import Database, Trouble, trouble
 from wallet_db_orm.outbox import Pending
 from wallet_worker import topology as declared
 from wallet_worker.delivery import Delivery
@@ -38,6 +38,10 @@ class BrokerDestination:
         self._pauses = Pauses("relay.unconfirmed")
         self._connection: AbstractConnection | None = None
         self._exchange: AbstractExchange | None = None
+
+    @property
+    def held_back(self) -> set[str]:
+        return set()
 
     async def send(self, batch: Sequence[Pending]) -> set[int]:
         """Return the confirmed positions; raises if there is none: better start afresh."""
@@ -85,6 +89,7 @@ class BrokerDestination:
 
 
 class _Postponed(msgspec.Struct, frozen=True):
+    wallet_id: str
     attempts: int
     until_s: float
 
@@ -93,7 +98,8 @@ class DirectDestination:
     """
     Applies events itself, by the consumer's delivery; letters rest in the table.
 
-    An event that failed stays in the outbox until its delay is over; the others do not wait.
+    An event that failed stays in the outbox, with what its wallet has behind it, until its delay
+    is over; other wallets do not wait.
     """
 
     def __init__(self, database: Database, topology: Topology, delivery: Delivery) -> None:
@@ -101,6 +107,11 @@ class DirectDestination:
         self._topology = topology
         self._delivery = delivery
         self._postponed: dict[int, _Postponed] = {}
+
+    @property
+    def held_back(self) -> set[str]:
+        now_s = monotonic()
+        return {each.wallet_id for each in self._postponed.values() if each.until_s > now_s}
 
     async def send(self, batch: Sequence[Pending]) -> set[int]:
         now_s = monotonic()
@@ -124,9 +135,12 @@ class DirectDestination:
         try:
             await self._delivery.deliver(decode(pending.body))
         except Exception as error:  # noqa: BLE001  # becomes the letter's reason
+            if trouble(error) is Trouble.CONTENTION:
+                # Somebody else's lock is no fault of the event, however long it is held.
+                attempts -= 1
             if not isinstance(error, Poison) and attempts <= len(delays_ms):
-                until_s = monotonic() + delays_ms[attempts - 1] / 1000
-                self._postponed[pending.position] = _Postponed(attempts, until_s)
+                until_s = monotonic() + delays_ms[max(0, attempts - 1)] / 1000
+                self._postponed[pending.position] = _Postponed(pending.wallet_id, attempts, until_s)
                 log.warning("message.postponed", **_told(pending, error, attempts))
                 return False
             await self._bury(pending, error, attempts)

@@ -26,6 +26,10 @@ log = structlog.get_logger("wallet_worker")
 class Destination(Protocol):
     """Where events go: the broker, or the worker's own delivery when there is none."""
 
+    @property
+    def held_back(self) -> set[str]:
+        """The wallets whose events have to wait for now."""
+
     async def send(self, batch: Sequence[Pending]) -> set[int]:
         """Return the positions whose receiver confirmed; raises if it cannot be reached."""
 
@@ -55,7 +59,7 @@ async def _relay(session: RelaySession, destination: Destination, pauses: Pauses
         await asyncio.sleep(_STANDBY_S)
     is_told = False
     while True:
-        batch = await session.take(BATCH_MAX)
+        batch = await session.take(BATCH_MAX, without=destination.held_back)
         removable = in_order(batch, await _sent(session, destination, batch)) if batch else []
         if removable:
             await session.remove(removable)

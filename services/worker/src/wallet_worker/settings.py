@@ -2,13 +2,13 @@
 
 from typing import Annotated, Literal
 
-from pydantic import BeforeValidator, Field, SecretStr
+from pydantic import BeforeValidator, Field
 
 from wallet_common.errors import InvalidAmount
 from wallet_common.fraud import FraudRules
 from wallet_common.money import Amount, parse_amount
 from wallet_common.topology import Topology
-from wallet_runtime.settings import ServiceSettings
+from wallet_runtime.settings import BrokerUrl, DatabaseUrl, ServiceSettings
 
 
 def _amount(text: str | Amount) -> Amount:
@@ -19,13 +19,13 @@ def _amount(text: str | Amount) -> Amount:
 
 
 class WorkerSettings(ServiceSettings, arbitrary_types_allowed=True):
-    database_url: SecretStr = Field(validation_alias="WALLET_DATABASE_URL")
-    rabbitmq_url: SecretStr | None = Field(None, validation_alias="RABBITMQ_URL")
+    database_url: DatabaseUrl = Field(validation_alias="WALLET_DATABASE_URL")
+    rabbitmq_url: BrokerUrl | None = Field(None, validation_alias="RABBITMQ_URL")
     exchange: str = Field("wallet.events", validation_alias="RABBITMQ_EXCHANGE")
     dead_letter_exchange: str = Field("wallet.events.dlx", validation_alias="RABBITMQ_DLX")
-    rapid_count: int = Field(3, ge=2, validation_alias="FRAUD_RAPID_WITHDRAWALS_COUNT")
+    rapid_count: int = Field(3, ge=2, le=100, validation_alias="FRAUD_RAPID_WITHDRAWALS_COUNT")
     rapid_window_seconds: int = Field(
-        60, ge=1, validation_alias="FRAUD_RAPID_WITHDRAWALS_WINDOW_SECONDS"
+        60, ge=1, le=86_400, validation_alias="FRAUD_RAPID_WITHDRAWALS_WINDOW_SECONDS"
     )
     large_threshold: Annotated[Amount, BeforeValidator(_amount)] = Field(
         Amount(10_000, 0), validation_alias="FRAUD_LARGE_TRANSACTION_THRESHOLD"
