@@ -8,6 +8,8 @@ from typing import Any
 import httpx
 import pytest
 
+from wallet_api import cursors
+
 Builder = Callable[..., Awaitable[str]]
 LISTS = ["/v1/wallets", "/v1/wallets/w00/history", "/v1/wallets/w00/ledger"]
 
@@ -154,3 +156,16 @@ async def test_history_before_a_time(filled: httpx.AsyncClient) -> None:
     for spelled in (middle.astimezone(UTC).isoformat(), middle.isoformat().replace("+00:00", "Z")):
         found = (await filled.get(path, params={"before": spelled})).json()["items"]
         assert found == every[8:]
+
+
+@pytest.mark.parametrize("place", ["x", "-1", "9" * 30, "", "a\0b", "1e3", "\u0661"])
+async def test_a_cursor_made_by_hand_is_refused(api: httpx.AsyncClient, place: str) -> None:
+    """A cursor's check is no secret, so what it leads to is looked at as well."""
+    await api.post("/v1/wallets/w/deposit", json={"amount": "1"})
+
+    history = cursors.encode("history:w:None", place)
+    wallets = cursors.encode("wallets:None:None:None", place + "\0")
+
+    for path, cursor in (("/v1/wallets/w/history", history), ("/v1/wallets", wallets)):
+        answered = await api.get(path, params={"cursor": cursor})
+        assert answered.status_code == 400, answered.text

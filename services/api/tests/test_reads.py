@@ -3,9 +3,11 @@
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import Any
+from urllib.parse import quote
 
 import asyncpg
 import httpx
+import pytest
 
 EVENT = (
     *("id", "type", "schemaVersion", "occurredAt", "walletId", "walletVersion", "transferId"),
@@ -198,3 +200,14 @@ async def test_the_unversioned_routes_answer_the_same_bytes(
         first = await api.get(f"/wallet/{wallet_id}{what}")
         twin = await api.get(f"/v1/wallets/{wallet_id}{what}")
         assert (first.status_code, first.content) == (200, twin.content)
+
+
+@pytest.mark.parametrize("key", ["a/b", "a/", "/a", "a//b", "?", "%2F", "#"])
+async def test_whatever_the_key_its_outcome_is_found(api: httpx.AsyncClient, key: str) -> None:
+    """Every key that can be used can be looked up, percent-encoded."""
+    done = await api.post("/v1/wallets/w/deposit", json={"amount": "1", "requestId": key})
+
+    found = await api.get(f"/v1/wallets/w/operations/{quote(key, safe='')}")
+
+    assert (found.status_code, found.json()["requestId"]) == (200, key)
+    assert found.json()["response"] == done.json()

@@ -68,6 +68,8 @@ def strangers(mint: Mint) -> dict[str, list[tuple[bytes, bytes]]]:
         "no expiry": one(f"Bearer {mint(exp=None)}"),
         "expiry in words": one(f"Bearer {mint(exp='tomorrow')}"),
         "no subject": one(f"Bearer {mint(sub=None)}"),
+        "a subject that cannot be stored": one(f"Bearer {mint(sub='a' + chr(0) + 'b')}"),
+        "an endless subject": one(f"Bearer {mint(sub='a' * 257)}"),
         "an empty subject": one(f"Bearer {mint(sub='')}"),
         "another audience": one(f"Bearer {mint(aud='shop')}"),
         "no audience": one(f"Bearer {mint(aud=None)}"),

@@ -134,3 +134,17 @@ async def test_letters_wait_for_their_queue(
     await wire.declare()
 
     await until(lambda: wire.holds(1, topology.dead_letter_queue))
+
+
+async def test_headers_that_cannot_be_sent_again_hold_nothing_up(
+    bank: "Bank", wire: "Wire", worker: "Worker", until: Until, topology: Topology
+) -> None:
+    """A stranger's odd header is told in the letter as text; the message rests like any other."""
+    worker.start_consumer()
+
+    await wire.publish(b"not json", headers={"odd": bytearray(b"\xff"), "float": 0.5})
+
+    await until(lambda: wire.holds(1, topology.dead_letter_queue))
+    (letter,) = await wire.letters()
+    assert letter.body == b"not json"
+    assert isinstance(letter.headers["odd"], str)
