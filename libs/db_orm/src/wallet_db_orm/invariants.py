@@ -117,7 +117,8 @@ INVARIANTS: Final = (
             ON e.wallet_id = o.wallet_id AND e.operation_id = o.operation_id
         WHERE o.wallet_id IS NULL OR e.wallet_id IS NULL
             OR e.type <> CASE o.type WHEN 'transfer' THEN 'transfer_debit' ELSE o.type END
-            OR e.balance_after_minor <> (o.outcome ->> 'balance_minor')::bigint
+            OR o.outcome ->> 'balance_minor' IS DISTINCT FROM e.balance_after_minor::text
+            OR e.audit_id IS DISTINCT FROM o.audit_id
             OR e.occurred_at <> o.occurred_at
         UNION ALL
         SELECT wallet_id, operation_id, max(wallet_version) FROM ledger_entries
@@ -146,10 +147,16 @@ INVARIANTS: Final = (
         FULL JOIN ledger_entries AS l
             ON l.wallet_id = e.wallet_id AND l.wallet_version = e.wallet_version
         WHERE e.wallet_id IS NULL OR l.wallet_id IS NULL OR e.entry_type <> l.type
-            OR replace(e.payload ->> 'amount', '.', '')::numeric <> abs(l.amount_minor::numeric)
-            OR replace(e.payload ->> 'newBalance', '.', '')::numeric <> l.balance_after_minor
-            OR e.payload ->> 'currency' <> l.currency
-            OR e.payload ->> 'operationId' <> l.operation_id::text
+            OR ltrim(replace(e.payload ->> 'amount', '.', ''), '0')
+                IS DISTINCT FROM ltrim(l.amount_minor::text, '-')
+            OR ltrim(replace(e.payload ->> 'newBalance', '.', ''), '0')
+                IS DISTINCT FROM ltrim(l.balance_after_minor::text, '0')
+            OR length(split_part(e.payload ->> 'amount', '.', 2))
+                IS DISTINCT FROM length(split_part(e.payload ->> 'newBalance', '.', 2))
+            OR e.payload ->> 'requestId' IS DISTINCT FROM l.request_id
+            OR e.occurred_at <> l.occurred_at
+            OR e.payload ->> 'currency' IS DISTINCT FROM l.currency
+            OR e.payload ->> 'operationId' IS DISTINCT FROM l.operation_id::text
         """,
     ),
     Invariant(

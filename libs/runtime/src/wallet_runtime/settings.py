@@ -17,6 +17,8 @@ def _url(*schemes: str) -> AfterValidator:
         try:
             url = urlsplit(secret.get_secret_value())
             is_good = url.scheme in schemes and bool(url.hostname) and url.port != 0
+            # Another @ belongs percent-encoded; others read such an address otherwise.
+            is_good = is_good and url.netloc.count("@") <= 1
         except ValueError:
             is_good = False
         if not is_good:

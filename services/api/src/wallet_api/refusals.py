@@ -14,6 +14,8 @@ from wallet_db_orm.database import Database, Trouble, trouble
 _WAITING_MAX: Final = 10_000
 _AT_ONCE: Final = 500
 _AGAIN_AFTER_S: Final = 1.0
+# Longer than this no answer waits for its row.
+_PATIENCE_S: Final = 3.0
 
 log = structlog.get_logger("wallet_api")
 
@@ -36,7 +38,8 @@ class Refusals:
         row = record.row(status)
         if not self._waiting:
             try:
-                return await record_rows(self._database.primary, [row])
+                async with asyncio.timeout(_PATIENCE_S):
+                    return await record_rows(self._database.primary, [row])
             except Exception as error:  # noqa: BLE001  # whatever it is, the row waits
                 log.warning("audit.waits", error_class=type(error).__name__)
         if len(self._waiting) >= _WAITING_MAX:
