@@ -4,7 +4,6 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any, Final
 
-import structlog
 from litestar import Litestar, Request, Response, Router
 from litestar.di import Provide
 from litestar.exceptions import HTTPException, ValidationException
@@ -14,16 +13,15 @@ from pydantic import SecretStr
 from wallet_api import health, openapi, reads, routes
 from wallet_api.books import Books
 from wallet_api.edge import Edge
-from wallet_api.problems import MEDIA_TYPE, Problem, busy
+from wallet_api.exchange import Exchange
+from wallet_api.problems import MEDIA_TYPE, Problem, fault
 from wallet_api.refusals import Refusals
-from wallet_api.security import guard
+from wallet_api.security import authorizer, guard
 from wallet_api.settings import ApiSettings
+from wallet_api.shortcut import Shortcut
 from wallet_api.strict import StrictRequest, invalid_form
-from wallet_common.errors import Busy
-from wallet_db_orm.database import Database, Trouble, trouble
+from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import GroupCommit
-
-log = structlog.get_logger("wallet_api")
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -43,7 +41,8 @@ def create_app(settings: ApiSettings) -> Edge:
         read_url=replica.get_secret_value() if replica else None,
     )
     books = Books(settings, database, GroupCommit(database), Refusals(database))
-    return Edge(create_litestar(settings, books), books.refusals.write)
+    shortcut = Shortcut({**routes.PLAIN, **reads.PLAIN}, books, authorizer(settings))
+    return Edge(create_litestar(settings, books), shortcut, books.refusals.write)
 
 
 def describe() -> Litestar:
@@ -69,7 +68,7 @@ def create_litestar(settings: ApiSettings, books: Books) -> Litestar:
     wallet_routes = Router(
         path="/",
         route_handlers=[*routes.HANDLERS, *reads.HANDLERS],
-        guards=[guard(settings), openapi.strict_query],
+        guards=[guard(authorizer(settings)), openapi.strict_query],
     )
     handlers: list[Any] = [wallet_routes, *health.HANDLERS]
     if settings.enable_swagger:
@@ -79,13 +78,15 @@ def create_litestar(settings: ApiSettings, books: Books) -> Litestar:
     return Litestar(
         handlers,
         request_class=StrictRequest,
-        dependencies={"books": Provide(lambda: books, sync_to_thread=False)},
+        dependencies={
+            "books": Provide(lambda: books, sync_to_thread=False),
+            "exchange": Provide(_exchange_of, sync_to_thread=False),
+        },
         lifespan=[lifespan],
         exception_handlers={
             Problem: _problem,
-            Busy: lambda request, _: _problem(request, busy()),
             HTTPException: _http_problem,
-            Exception: _any_problem,
+            Exception: _fault,
         },
         openapi_config=(
             openapi.config(secured=settings.auth == "jwt") if settings.enable_swagger else None
@@ -96,8 +97,17 @@ def create_litestar(settings: ApiSettings, books: Books) -> Litestar:
     )
 
 
+def _exchange_of(request: AnyRequest) -> Exchange:
+    exchange: Exchange = request.scope["state"]["exchange"]
+    return exchange
+
+
+def _fault(request: AnyRequest, error: Exception) -> Response[bytes]:
+    return _problem(request, fault(error, _exchange_of(request)))
+
+
 def _problem(request: AnyRequest, problem: Problem) -> Response[bytes]:
-    exchange = request.scope["state"]["exchange"]
+    exchange = _exchange_of(request)
     return Response(
         problem.document(exchange.path, exchange.trace_id),
         status_code=problem.status,
@@ -109,7 +119,7 @@ def _problem(request: AnyRequest, problem: Problem) -> Response[bytes]:
 def _http_problem(request: AnyRequest, error: HTTPException) -> Response[bytes]:
     """Translate what the framework itself refuses."""
     if error.status_code >= 500:  # noqa: PLR2004  # the class of server faults
-        return _any_problem(request, error)
+        return _fault(request, error)
     if isinstance(error, ValidationException):
         faults = error.extra if isinstance(error.extra, list) else []
         fault = faults[0] if faults and isinstance(faults[0], dict) else {}
@@ -119,19 +129,3 @@ def _http_problem(request: AnyRequest, error: HTTPException) -> Response[bytes]:
         return _problem(request, invalid_form(str(field), str(message)))
     code, detail = _CODES.get(error.status_code, ("refused", error.detail))
     return _problem(request, Problem(error.status_code, code, detail, headers=error.headers))
-
-
-def _any_problem(request: AnyRequest, error: Exception) -> Response[bytes]:
-    """A database that is away is said so; everything else is a fault of ours, told to the log."""
-    exchange = request.scope["state"]["exchange"]
-    if trouble(error) is not Trouble.OTHER:
-        log.warning("database.unavailable", trace_id=exchange.trace_id, error=type(error).__name__)
-        return _problem(
-            request, busy("The database is not available; send the same request again.")
-        )
-    log.error(
-        "request.failed", trace_id=exchange.trace_id, path=exchange.path[:200], exc_info=error
-    )
-    return _problem(
-        request, Problem(500, "internal_error", "A fault of the service; it is logged.")
-    )

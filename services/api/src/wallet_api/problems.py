@@ -4,12 +4,15 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 import msgspec
+import structlog
 
-from wallet_common.errors import IdempotencyKeyReused
+from wallet_api.exchange import Exchange
+from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_common.money import render
 from wallet_common.operations import Operation
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Rejected, RejectionReason
+from wallet_db_orm.database import Trouble, trouble
 from wallet_db_orm.orders import Applied, Recorded
 
 MEDIA_TYPE: Final = "application/problem+json"
@@ -36,6 +39,8 @@ _DETAILS: Final = {
     RejectionReason.WALLET_NOT_FOUND: "There is no such wallet.",
     RejectionReason.WALLET_EXISTS: "The id, or the owner's wallet in that currency, is taken.",
 }
+
+log = structlog.get_logger("wallet_api")
 
 
 class Problem(Exception):
@@ -143,6 +148,19 @@ def busy(
 ) -> Problem:
     """Return the problem of a request of which nothing is known to have happened."""
     return Problem(503, "busy", detail, headers={"Retry-After": "1"})
+
+
+def fault(error: Exception, exchange: Exchange) -> Problem:
+    """Return the problem of what went wrong inside; a fault of ours is logged."""
+    if isinstance(error, Busy):
+        return busy()
+    if trouble(error) is not Trouble.OTHER:
+        log.warning("database.unavailable", trace_id=exchange.trace_id, error=type(error).__name__)
+        return busy("The database is not available; send the same request again.")
+    log.error(
+        "request.failed", trace_id=exchange.trace_id, path=exchange.path[:200], exc_info=error
+    )
+    return Problem(500, "internal_error", "A fault of the service; it is logged.")
 
 
 def invalid(field: str, message: str) -> Problem:

@@ -35,6 +35,7 @@ from wallet_api.schemas import (
     WalletPage,
     WalletPath,
 )
+from wallet_api.shortcut import Plain
 from wallet_api.strict import StrictRequest, instant, is_key
 from wallet_common.operations import Receipt
 from wallet_common.wallet import EntryType, Rejected, RejectionReason, WalletStatus
@@ -245,3 +246,5 @@ HANDLERS: Final = (
     *(list_wallets, read_wallet, read_history, read_ledger, read_stats),
     *(read_operation, read_transfer),
 )
+
+PLAIN: Final = {("GET", ""): Plain(read_wallet.fn)}

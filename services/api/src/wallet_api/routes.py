@@ -9,7 +9,7 @@ from litestar.params import JSONBody
 from wallet_api import strict
 from wallet_api.answers import money_answer, transfer_answer, wallet_answer
 from wallet_api.books import Books
-from wallet_api.edge import Exchange
+from wallet_api.exchange import Exchange
 from wallet_api.openapi import refusals
 from wallet_api.problems import (
     Problem,
@@ -29,7 +29,7 @@ from wallet_api.schemas import (
     WalletAnswer,
     WalletPath,
 )
-from wallet_api.strict import StrictRequest
+from wallet_api.shortcut import Plain
 from wallet_common.commands import Ask, DebitTransfer, Deposit, OpenWallet, Withdraw
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.money import is_currency
@@ -44,10 +44,11 @@ from wallet_db_orm.rows import StoredTransfer
 
 @post("/v1/wallets", responses=refusals(400, 409), tags=["wallets"])
 async def open_wallet(
-    data: JSONBody[OpenWalletBody], request: StrictRequest, books: NamedDependency[Books]
+    data: JSONBody[OpenWalletBody],
+    exchange: NamedDependency[Exchange],
+    books: NamedDependency[Books],
 ) -> Response[WalletAnswer]:
     """Open a wallet. The same id, owner and currency again answer with the wallet that is there."""
-    exchange = _exchange(request)
     currency = data.currency or books.settings.default_currency
     if not is_currency(currency):
         raise invalid("currency", "must be an ISO 4217 code with a minor unit")
@@ -71,11 +72,10 @@ async def open_wallet(
 async def deposit(
     wallet_id: WalletPath,
     data: JSONBody[MoneyBody],
-    request: StrictRequest,
+    exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
 ) -> Response[MoneyAnswer]:
     """Bring money in. The first deposit to an unknown wallet opens it (WALLET_AUTO_CREATE)."""
-    exchange = _exchange(request)
     opens_in = books.settings.default_currency if books.settings.auto_create else None
     command = Deposit(**_asked(exchange, wallet_id, data), opens_in=opens_in)
     return _money_response(exchange, await _record(books, exchange, command))
@@ -89,11 +89,10 @@ async def deposit(
 async def withdraw(
     wallet_id: WalletPath,
     data: JSONBody[MoneyBody],
-    request: StrictRequest,
+    exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
 ) -> Response[MoneyAnswer]:
     """Take money out, if it is there."""
-    exchange = _exchange(request)
     command = Withdraw(**_asked(exchange, wallet_id, data))
     return _money_response(exchange, await _record(books, exchange, command))
 
@@ -106,11 +105,10 @@ async def withdraw(
 async def transfer(
     wallet_id: WalletPath,
     data: JSONBody[TransferBody],
-    request: StrictRequest,
+    exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
 ) -> Response[TransferAnswer]:
     """Move money to another wallet of the same currency; answers when it has arrived."""
-    exchange = _exchange(request)
     asked = _asked(exchange, wallet_id, data)
     recorded = await _record(
         books, exchange, DebitTransfer(**asked, to_wallet_id=data.to_wallet_id)
@@ -128,11 +126,6 @@ async def transfer(
     if ended.state is TransferState.FAILED:
         raise _marked(transfer_failed(ended, operation.trace_id), recorded)
     return Response(transfer_answer(ended), status_code=201, headers=_replay_mark(recorded))
-
-
-def _exchange(request: StrictRequest) -> Exchange:
-    exchange: Exchange = request.scope["state"]["exchange"]
-    return exchange
 
 
 def _asked(exchange: Exchange, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
@@ -192,3 +185,9 @@ def _marked(problem: Problem, recorded: Recorded) -> Problem:
 
 
 HANDLERS: Final = (open_wallet, deposit, withdraw, transfer)
+
+PLAIN: Final = {
+    ("POST", "/deposit"): Plain(deposit.fn, MoneyBody),
+    ("POST", "/withdraw"): Plain(withdraw.fn, MoneyBody),
+    ("POST", "/transfer"): Plain(transfer.fn, TransferBody),
+}

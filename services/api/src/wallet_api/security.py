@@ -7,7 +7,7 @@ import jwt
 from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 
-from wallet_api.edge import Exchange
+from wallet_api.exchange import Exchange
 from wallet_api.problems import Problem
 from wallet_api.settings import ApiSettings
 
@@ -20,23 +20,33 @@ _READ_METHODS: Final = frozenset({"GET", "HEAD"})
 _MAY_WRITE: Final = frozenset({"payments", "admin"})
 _MAY_READ: Final = _MAY_WRITE | {"auditor"}
 
+Authorize = Callable[[Exchange], None]
 Guard = Callable[[ASGIConnection[Any, Any, Any, Any], BaseRouteHandler], Awaitable[None]]
 
 
-def guard(settings: ApiSettings) -> Guard:
-    """Return the guard of every route that touches a wallet."""
+def authorizer(settings: ApiSettings) -> Authorize:
+    """Return what notes who asks; it raises a 401 or a 403 for who may not."""
 
-    # A coroutine, because the framework sends plain functions to a thread.
-    async def let_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+    def authorize(exchange: Exchange) -> None:
         if settings.auth == "off":
             return
-        claims = _claims(connection.headers.getall("authorization", []), settings)
-        exchange: Exchange = connection.scope["state"]["exchange"]
+        given = [value for name, value in exchange.headers if name == b"authorization"]
+        claims = _claims([value.decode("latin-1") for value in given], settings)
         exchange.principal = claims["sub"]
         roles = claims.get("roles")
         needed = _MAY_READ if exchange.method in _READ_METHODS else _MAY_WRITE
         if not isinstance(roles, list) or needed.isdisjoint(r for r in roles if isinstance(r, str)):
             raise Problem(403, "forbidden", "The token's roles do not allow this.")
+
+    return authorize
+
+
+def guard(authorize: Authorize) -> Guard:
+    """Return the guard of every route that touches a wallet."""
+
+    # A coroutine, because the framework sends plain functions to a thread.
+    async def let_in(connection: ASGIConnection[Any, Any, Any, Any], _: BaseRouteHandler) -> None:
+        authorize(connection.scope["state"]["exchange"])
 
     return let_in
 

@@ -9,7 +9,7 @@ import json
 import re
 from datetime import UTC, datetime
 from functools import cache
-from typing import Any, Final, NoReturn
+from typing import Any, Final, NoReturn, TypeVar
 
 import msgspec
 from litestar import Request
@@ -35,6 +35,7 @@ _FORMS: Final = {
     "currency": "must be a code of three capital letters",
     "reference": "must be 1 to 256 characters without control characters",
 }
+_Body = TypeVar("_Body", bound=msgspec.Struct)
 _WALLET_FORM: Final = "must be 1 to 128 letters, digits or _.:- beginning with a letter or digit"
 _MSGSPEC_FIELD: Final = re.compile(r"field `(?P<field>[^`]*)`")
 
@@ -58,15 +59,33 @@ class StrictRequest(Request[Any, Any, Any]):
             )
 
 
-def decode(body: bytes, declared: Any) -> Any:  # noqa: ANN401  # the type is the argument
+def decode(body: bytes, declared: type[_Body]) -> _Body:
     """Decode `body` into the struct `declared`; raises a 400 that names the field."""
-    scan(body)
+    if not _is_simple(body, declared):
+        scan(body)
     try:
-        return _decoder(declared).decode(body)
+        decoded: _Body = _decoder(declared).decode(body)
     except msgspec.ValidationError as wrong:
         raise _invalid(str(wrong)) from wrong
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         raise _malformed(str(wrong)) from wrong
+    return decoded
+
+
+def _is_simple(body: bytes, declared: type[msgspec.Struct]) -> bool:
+    """Say whether the strict decoder alone finds every fault: one flat object, no key twice."""
+    # Without an escape a key has one spelling; keys that are not declared the decoder refuses.
+    return (
+        body.isascii()
+        and b"\\" not in body
+        and body.count(b"{") == 1
+        and all(body.count(key) <= 1 for key in _spelled_keys(declared))
+    )
+
+
+@cache
+def _spelled_keys(declared: type[msgspec.Struct]) -> tuple[bytes, ...]:
+    return tuple(f'"{name}"'.encode() for name in declared.__struct_encode_fields__)
 
 
 def scan(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
