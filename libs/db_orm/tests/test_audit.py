@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy.exc import IntegrityError
+from asyncpg import CheckViolationError
 
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.transfer import TransferState
@@ -69,7 +69,7 @@ async def test_no_money_moves_without_its_audit_row(
     await ledger.post(a.deposit("w1", "5.00"), audited=True)
     await books.execute("ALTER TABLE api_audit ADD CONSTRAINT jammed CHECK (status = 0) NOT VALID")
 
-    with pytest.raises(IntegrityError):
+    with pytest.raises(CheckViolationError):
         await ledger.record(a.deposit("w1", "5.00", request_id="k1"), audited=True)
 
     assert await books.balances() == {"w1": 500}

@@ -4,7 +4,7 @@ import asyncio
 from typing import TYPE_CHECKING
 
 import pytest
-from sqlalchemy.exc import IntegrityError
+from asyncpg import CheckViolationError
 
 from wallet_common.commands import Withdraw
 from wallet_common.errors import Busy
@@ -134,7 +134,7 @@ async def test_an_order_that_the_database_refuses_fails_alone(
         return_exceptions=True,
     )
 
-    assert [n for n, each in enumerate(answers) if isinstance(each, IntegrityError)] == [7]
+    assert [n for n, each in enumerate(answers) if isinstance(each, CheckViolationError)] == [7]
     assert await books.balances() == {"w1": 2000}
 
 

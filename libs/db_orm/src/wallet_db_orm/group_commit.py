@@ -47,6 +47,8 @@ class GroupCommit:
         self._database = database
         self._lanes = [_Lane(self, database.lanes) for _ in range(LANES)]
         self._apart: dict[str, _Lane] = {}
+        self._watched: deque[_Waiting] = deque()
+        self._timer: asyncio.TimerHandle | None = None
         self.pending = 0
 
     async def submit(self, order: Order) -> Settled:
@@ -55,17 +57,12 @@ class GroupCommit:
             message = "too many requests are waiting"
             raise Busy(message)
         answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
-        self._lane_of(order.command.wallet_id).put(
-            _Waiting(order, answer, monotonic() + PATIENCE_S)
-        )
+        waiting = _Waiting(order, answer, monotonic() + PATIENCE_S)
+        self._lane_of(order.command.wallet_id).put(waiting)
+        self._watch(waiting)
         self.pending += 1
         try:
-            # Whatever holds it up, a queue or a lock or a silent server, nobody waits longer; to
-            # give up is to cancel.
-            async with asyncio.timeout(PATIENCE_S):
-                applied = await answer
-        except TimeoutError as late:
-            raise _busy(late) from late
+            applied = await answer
         finally:
             self.pending -= 1
         if isinstance(applied, IdempotencyKeyReused):
@@ -90,6 +87,26 @@ class GroupCommit:
     def rejoin(self, wallet_id: str) -> None:
         """Forget a wallet's own lane; its next order goes the common way again."""
         del self._apart[wallet_id]
+
+    def _watch(self, waiting: _Waiting) -> None:
+        """Whatever holds it up, a queue or a lock or a silent server, nobody waits longer."""
+        while self._watched and self._watched[0].answer.done():
+            self._watched.popleft()
+        self._watched.append(waiting)
+        if self._timer is None:
+            self._timer = asyncio.get_running_loop().call_later(PATIENCE_S, self._give_up)
+
+    def _give_up(self) -> None:
+        """Answer those whose time has come. One timer for all: all wait equally long."""
+        now = monotonic()
+        while self._watched and (
+            self._watched[0].answer.done() or self._watched[0].deadline_s <= now
+        ):
+            _fail([self._watched.popleft()], TimeoutError())
+        self._timer = None
+        if self._watched:
+            until_s = self._watched[0].deadline_s - now
+            self._timer = asyncio.get_running_loop().call_later(until_s, self._give_up)
 
     def _lane_of(self, wallet_id: str) -> "_Lane":
         own = self._apart.get(wallet_id)

@@ -12,7 +12,7 @@ from typing import Final
 
 from msgspec.json import encode
 from msgspec.structs import replace
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common import commands as ask
 from wallet_common.errors import Busy, IdempotencyKeyReused, InvariantViolated
@@ -22,6 +22,7 @@ from wallet_common.transfer import Transfer, TransferState as State
 from wallet_common.wallet import COUNTER_ACCOUNTS, Entry, Posted, Rejected, Surroundings, Wallet
 from wallet_db_orm import statements as sql
 from wallet_db_orm.audit import DeferredAudit
+from wallet_db_orm.database import Driver, transaction
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Applied, Order, Recorded, is_under_way
 from wallet_db_orm.rows import StoredTransfer, operation_of, stored_transfer_of, wallet_of
@@ -42,7 +43,7 @@ async def apply(
     """
     for _ in range(_RACES_MAX):
         with suppress(_Raced):
-            async with engine.begin() as connection:
+            async with transaction(engine) as connection:
                 batch = await _read(connection, orders, waits=waits)
                 applied = [
                     None if order.command.wallet_id in batch.held else batch.fold(order)
@@ -230,44 +231,43 @@ class _Batch:
         return transfer
 
 
-async def _read(connection: AsyncConnection, orders: Sequence[Order], *, waits: bool) -> _Batch:
+async def _read(connection: Driver, orders: Sequence[Order], *, waits: bool) -> _Batch:
     """Lock the wallets, then look: what comes after the locks sees what they waited for."""
     commands = [order.command for order in orders]
     wanted = {command.wallet_id for command in commands}
     lock = sql.LOCK_WALLETS if waits else sql.LOCK_FREE_WALLETS
-    rows = await connection.exec_driver_sql(lock, (list(wanted),))
+    rows = await connection.fetch(lock, list(wanted))
     locked = {row.id: wallet_of(row) for row in rows}
     keys = {(c.wallet_id, key) for c in commands if (key := ask.key(c)) is not None}
-    looked_up = await connection.exec_driver_sql(
-        sql.LOOK_UP, tuple(sql.transpose(list(keys), ("wallet_id", "request_id")))
+    found = await connection.fetch(
+        sql.LOOK_UP, *sql.transpose(list(keys), ("wallet_id", "request_id"))
     )
-    found = looked_up.all()
     batch = _Batch(now=found[0].now)
     batch.wallets = locked
     if not waits and (missing := wanted - locked.keys()):
-        rows = await connection.exec_driver_sql(sql.READ_WALLETS, (list(missing),))
+        rows = await connection.fetch(sql.READ_WALLETS, list(missing))
         batch.held = {row.id for row in rows}
     batch.operations = {
         (row.wallet_id, row.request_id): operation_of(row) for row in found if row.wallet_id
     }
     if recipients := [c.to_wallet_id for c in commands if isinstance(c, ask.DebitTransfer)]:
-        rows = await connection.exec_driver_sql(sql.READ_WALLETS, (recipients,))
+        rows = await connection.fetch(sql.READ_WALLETS, recipients)
         batch.recipients = {row.id: wallet_of(row) for row in rows}
     if owned := [(c.owner_id, c.currency) for c in commands if isinstance(c, ask.OpenWallet)]:
-        rows = await connection.exec_driver_sql(
-            sql.READ_SIBLINGS, tuple(sql.transpose(owned, ("owner_id", "currency")))
+        rows = await connection.fetch(
+            sql.READ_SIBLINGS, *sql.transpose(owned, ("owner_id", "currency"))
         )
         batch.siblings = {(row.owner_id, row.currency): wallet_of(row) for row in rows}
     steps = [c for c in commands if isinstance(c, (ask.CompleteTransfer, ask.RefundTransfer))]
     if steps:
-        rows = await connection.exec_driver_sql(
-            sql.READ_TRANSFERS, ([c.wallet_id for c in steps], [c.transfer_id for c in steps])
+        rows = await connection.fetch(
+            sql.READ_TRANSFERS, [c.wallet_id for c in steps], [c.transfer_id for c in steps]
         )
         batch.transfers = {str(row.id): stored_transfer_of(row) for row in rows}
     return batch
 
 
-async def _write(connection: AsyncConnection, batch: _Batch) -> None:
+async def _write(connection: Driver, batch: _Batch) -> None:
     """Write what the batch noted; raises _Raced when a wallet to open is there by now."""
     if batch.opened:
         opened = [
@@ -276,17 +276,17 @@ async def _write(connection: AsyncConnection, batch: _Batch) -> None:
             for wallet_id, metadata in sorted(batch.opened.items())
             for wallet in [batch.wallets[wallet_id]]
         ]
-        written = await connection.exec_driver_sql(
-            sql.OPEN_WALLETS, tuple(sql.transpose(opened, sql.OPENED_COLUMNS))
+        written = await connection.fetch(
+            sql.OPEN_WALLETS, *sql.transpose(opened, sql.OPENED_COLUMNS)
         )
-        if len(written.all()) != len(opened):
+        if len(written) != len(opened):
             raise _Raced
     if started := batch.rows["transfers"]:
         columns = sql.transpose(started, sql.STARTED_COLUMNS)
-        await connection.exec_driver_sql(sql.START_TRANSFERS, tuple(columns))
+        await connection.execute(sql.START_TRANSFERS, *columns)
     if finished := batch.rows["finished"]:
         columns = sql.transpose(finished, sql.FINISHED_COLUMNS)
-        await connection.exec_driver_sql(sql.FINISH_TRANSFERS, (*columns, batch.now))
+        await connection.execute(sql.FINISH_TRANSFERS, *columns, batch.now)
     moved = [
         (wallet.id, wallet.balance_minor, wallet.held_minor, wallet.version)
         for wallet in map(batch.wallets.__getitem__, sorted(batch.moved))
@@ -294,7 +294,6 @@ async def _write(connection: AsyncConnection, batch: _Batch) -> None:
     parameters = [batch.now, *sql.transpose(moved, sql.MOVED_COLUMNS)]
     for table, names, _ in sql.WRITTEN:
         parameters += sql.transpose(batch.rows[table.name], names)
-    counted = await connection.exec_driver_sql(sql.RECORD, tuple(parameters))
-    if counted.scalar_one() != len(moved):
+    if await connection.fetchval(sql.RECORD, *parameters) != len(moved):
         message = "a wallet changed under its lock"
         raise InvariantViolated(message)

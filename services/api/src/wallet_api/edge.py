@@ -6,6 +6,7 @@ gets its trace id and its whole body in time, and a refused write gets its audit
 """
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, Final
@@ -29,6 +30,8 @@ _DROPPED_BYTES_MAX: Final = 16_777_216
 _SLOW_MS: Final = 1_000.0
 _REFUSED: Final = 400
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
+_JSON: Final = (b"content-type", b"application/json")
+_REPLAY: Final = (b"idempotent-replay", b"true")
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 log = structlog.get_logger("wallet_api")
@@ -54,7 +57,8 @@ class Edge:
             if exchange.method in AUDITED_METHODS:
                 exchange.body = await _read_body(exchange, receive)
             if plain := self._shortcut.find(exchange):
-                await self._send(exchange, send, *await self._shortcut.answer(exchange, plain))
+                status, body = await self._shortcut.answer(exchange, plain)
+                await self._send(exchange, send, status, [_JSON], body)
             else:
                 await self._through_framework(exchange, scope, receive, send)
         except ClientGone:
@@ -62,24 +66,19 @@ class Edge:
         except Exception as error:  # noqa: BLE001  # told to the caller, and the log if it is ours
             problem = error if isinstance(error, Problem) else fault(error, exchange)
             body = problem.document(exchange.path, exchange.trace_id)
-            headers = {"content-type": MEDIA_TYPE, **problem.headers}
+            named = {"content-type": MEDIA_TYPE, **problem.headers}
+            headers = [(name.lower().encode(), text.encode()) for name, text in named.items()]
             await self._send(exchange, send, problem.status, headers, body)
         _log(exchange)
 
     async def _send(
-        self,
-        exchange: Exchange,
-        send: Send,
-        status: int,
-        headers: dict[str, str],
-        body: bytes,
+        self, exchange: Exchange, send: Send, status: int, headers: Headers, body: bytes
     ) -> None:
         exchange.status = status
         if not exchange.is_audited:
             await self._audit(exchange)
-        lines = [(name.lower().encode(), text.encode()) for name, text in headers.items()]
-        lines.append((b"content-length", b"%d" % len(body)))
-        lines += _common_headers(exchange)
+        length = (b"content-length", b"%d" % len(body))
+        lines = [*headers, length, *_common_headers(exchange)]
         await send({"type": "http.response.start", "status": status, "headers": lines})
         await send({"type": "http.response.body", "body": body, "more_body": False})
 
@@ -160,13 +159,18 @@ def _common_headers(exchange: Exchange) -> Headers:
     headers = [(b"x-trace-id", exchange.trace_id.encode()), _NO_SNIFFING]
     if not exchange.path.startswith("/docs"):
         headers.append(_NO_STORE)
+    if exchange.is_replay:
+        headers.append(_REPLAY)
     return headers
 
 
 def _log(exchange: Exchange) -> None:
     taken_ms = (perf_counter() - exchange.started_s) * 1000
-    tell = log.info if exchange.status >= _REFUSED or taken_ms > _SLOW_MS else log.debug
-    tell(
+    is_told = exchange.status >= _REFUSED or taken_ms > _SLOW_MS
+    if not is_told and not log.is_enabled_for(logging.DEBUG):
+        return
+    log.log(
+        logging.INFO if is_told else logging.DEBUG,
         "request.handled",
         method=exchange.method,
         path=exchange.path[:200],

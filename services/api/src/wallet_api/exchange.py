@@ -31,9 +31,9 @@ class Exchange:
     """One request and what is learned of it on the way; handlers find it in the scope's state."""
 
     __slots__ = (
-        *("body", "client_ip", "headers", "id", "is_audited", "method", "path", "principal"),
-        *("query", "received_at", "request_id", "started_s", "status", "trace_id", "verb"),
-        "wallet_id",
+        *("body", "client_ip", "headers", "id", "is_audited", "is_replay", "method"),
+        *("path", "principal", "query", "received_at", "request_id", "started_s", "status"),
+        *("trace_id", "verb", "wallet_id"),
     )
 
     def __init__(self, scope: Mapping[str, Any]) -> None:
@@ -55,6 +55,8 @@ class Exchange:
         self.request_id: str | None = None
         # A ledger transaction has written the row, or the transfer's end will.
         self.is_audited = self.method not in AUDITED_METHODS
+        # The answer repeats an earlier request's.
+        self.is_replay = False
         self.status = 0
 
     def header(self, wanted: bytes) -> bytes | None:

@@ -152,6 +152,7 @@ def busy(
 
 def fault(error: Exception, exchange: Exchange) -> Problem:
     """Return the problem of what went wrong inside; a fault of ours is logged."""
+    exchange.is_replay = False
     if isinstance(error, Busy):
         return busy()
     if trouble(error) is not Trouble.OTHER:

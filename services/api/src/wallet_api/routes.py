@@ -2,7 +2,7 @@
 
 from typing import Any, Final
 
-from litestar import Response, post
+from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
@@ -12,7 +12,6 @@ from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import refusals
 from wallet_api.problems import (
-    Problem,
     invalid,
     key_reused,
     rejected,
@@ -47,7 +46,7 @@ async def open_wallet(
     data: JSONBody[OpenWalletBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
-) -> Response[WalletAnswer]:
+) -> WalletAnswer:
     """Open a wallet. The same id, owner and currency again answer with the wallet that is there."""
     currency = data.currency or books.settings.default_currency
     if not is_currency(currency):
@@ -61,7 +60,7 @@ async def open_wallet(
         raise rejected(settled)
     assert isinstance(settled, Wallet)
     row = await queries.wallet(books.database.primary, settled.id)
-    return Response(wallet_answer(row), status_code=201)
+    return wallet_answer(row)
 
 
 @post(
@@ -74,11 +73,11 @@ async def deposit(
     data: JSONBody[MoneyBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
-) -> Response[MoneyAnswer]:
+) -> MoneyAnswer:
     """Bring money in. The first deposit to an unknown wallet opens it (WALLET_AUTO_CREATE)."""
     opens_in = books.settings.default_currency if books.settings.auto_create else None
     command = Deposit(**_asked(exchange, wallet_id, data), opens_in=opens_in)
-    return _money_response(exchange, await _record(books, exchange, command))
+    return _money_answer(exchange, await _record(books, exchange, command))
 
 
 @post(
@@ -91,10 +90,10 @@ async def withdraw(
     data: JSONBody[MoneyBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
-) -> Response[MoneyAnswer]:
+) -> MoneyAnswer:
     """Take money out, if it is there."""
     command = Withdraw(**_asked(exchange, wallet_id, data))
-    return _money_response(exchange, await _record(books, exchange, command))
+    return _money_answer(exchange, await _record(books, exchange, command))
 
 
 @post(
@@ -107,7 +106,7 @@ async def transfer(
     data: JSONBody[TransferBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
-) -> Response[TransferAnswer]:
+) -> TransferAnswer:
     """Move money to another wallet of the same currency; answers when it has arrived."""
     asked = _asked(exchange, wallet_id, data)
     recorded = await _record(
@@ -124,8 +123,8 @@ async def transfer(
     # The end has written this request's row; a repetition gets one of its own.
     exchange.is_audited = not recorded.is_replay
     if ended.state is TransferState.FAILED:
-        raise _marked(transfer_failed(ended, operation.trace_id), recorded)
-    return Response(transfer_answer(ended), status_code=201, headers=_replay_mark(recorded))
+        raise transfer_failed(ended, operation.trace_id)
+    return transfer_answer(ended)
 
 
 def _asked(exchange: Exchange, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
@@ -160,28 +159,19 @@ async def _record(books: Books, exchange: Exchange, command: Ask) -> Recorded:
         exchange.is_audited = True
         raise rejected(settled)
     assert isinstance(settled, Recorded)
+    exchange.is_replay = settled.is_replay
     outcome = settled.operation.outcome
     if isinstance(outcome, Rejected):
         exchange.is_audited = True
-        raise _marked(remembered(settled.operation, outcome), settled)
+        raise remembered(settled.operation, outcome)
     return settled
 
 
-def _money_response(exchange: Exchange, recorded: Recorded) -> Response[MoneyAnswer]:
+def _money_answer(exchange: Exchange, recorded: Recorded) -> MoneyAnswer:
     outcome = recorded.operation.outcome
     assert isinstance(outcome, Receipt)
     exchange.is_audited = True
-    answer = money_answer(recorded.operation, outcome)
-    return Response(answer, status_code=201, headers=_replay_mark(recorded))
-
-
-def _replay_mark(recorded: Recorded) -> dict[str, str]:
-    return {"Idempotent-Replay": "true"} if recorded.is_replay else {}
-
-
-def _marked(problem: Problem, recorded: Recorded) -> Problem:
-    problem.headers |= _replay_mark(recorded)
-    return problem
+    return money_answer(recorded.operation, outcome)
 
 
 HANDLERS: Final = (open_wallet, deposit, withdraw, transfer)

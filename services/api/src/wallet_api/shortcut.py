@@ -17,10 +17,7 @@ from wallet_api.exchange import Exchange
 from wallet_api.security import Authorize
 from wallet_api.strict import decode
 
-_JSON: Final = "application/json"
 _ENCODING_HEADERS: Final = {b"content-type", b"content-encoding"}
-
-Answer = tuple[int, dict[str, str], bytes]
 
 
 class Plain(msgspec.Struct, frozen=True):
@@ -49,15 +46,14 @@ class Shortcut:
             return plain
         return plain if exchange.body and _is_json(exchange.headers) else None
 
-    async def answer(self, exchange: Exchange, plain: Plain) -> Answer:
-        """Return status, headers and body; raises what the handler raises."""
+    async def answer(self, exchange: Exchange, plain: Plain) -> tuple[int, bytes]:
+        """Return the status and the body; raises what the handler raises."""
         self._authorize(exchange)
         if plain.body is None:
-            read = await plain.function(exchange.wallet_id, self._books)
-            return 200, {"content-type": _JSON}, encode(read)
+            return 200, encode(await plain.function(exchange.wallet_id, self._books))
         asked = decode(exchange.body, plain.body)
-        wrote = await plain.function(exchange.wallet_id, asked, exchange, self._books)
-        return wrote.status_code, {"content-type": _JSON, **wrote.headers}, encode(wrote.content)
+        answered = await plain.function(exchange.wallet_id, asked, exchange, self._books)
+        return 201, encode(answered)
 
 
 def _is_json(headers: list[tuple[bytes, bytes]]) -> bool:
