@@ -51,9 +51,13 @@ class GroupCommit:
         self._timer: asyncio.TimerHandle | None = None
         self.pending = 0
 
+    def has_room(self, orders: int) -> bool:
+        """Say whether so many more may be submitted now."""
+        return self.pending + orders <= PENDING_MAX
+
     async def submit(self, order: Order) -> Settled:
         """Carry out `order`; raises IdempotencyKeyReused or Busy. Cancelling does no harm."""
-        if self.pending >= PENDING_MAX:
+        if not self.has_room(1):
             message = "too many requests are waiting"
             raise Busy(message)
         answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()

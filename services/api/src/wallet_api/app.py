@@ -10,7 +10,7 @@ from litestar.exceptions import HTTPException, ValidationException
 from litestar.static_files import create_static_files_router
 from pydantic import SecretStr
 
-from wallet_api import health, openapi, reads, routes
+from wallet_api import batches, health, openapi, reads, routes
 from wallet_api.books import Books
 from wallet_api.edge import Edge
 from wallet_api.exchange import Exchange
@@ -67,7 +67,7 @@ def create_litestar(settings: ApiSettings, books: Books) -> Litestar:
 
     wallet_routes = Router(
         path="/",
-        route_handlers=[*routes.HANDLERS, *reads.HANDLERS],
+        route_handlers=[*routes.HANDLERS, *batches.HANDLERS, *reads.HANDLERS],
         guards=[guard(authorizer(settings)), openapi.strict_query],
     )
     handlers: list[Any] = [wallet_routes, *health.HANDLERS]

@@ -21,6 +21,8 @@ from wallet_api.shortcut import Shortcut
 from wallet_db_orm.audit import AuditRecord
 
 BODY_BYTES_MAX: Final = 65_536
+BATCH_BYTES_MAX: Final = 4_194_304
+_BATCHES: Final = "/v1/batches"
 BODY_TIMEOUT_S: Final = 20.0
 # So much of a body that is too large is still received, and dropped: hanging up on a client that
 # sends makes it lose the answer.
@@ -112,6 +114,7 @@ class ClientGone(Exception):
 
 async def _read_body(exchange: Exchange, receive: Receive) -> bytes:
     """Return the whole body; raises a 413 or a 408, or ClientGone."""
+    bytes_max = BATCH_BYTES_MAX if exchange.path == _BATCHES else BODY_BYTES_MAX
     body, size, more = bytearray(), 0, True
     try:
         async with asyncio.timeout(BODY_TIMEOUT_S):
@@ -120,7 +123,7 @@ async def _read_body(exchange: Exchange, receive: Receive) -> bytes:
                 if message["type"] == "http.disconnect":
                     raise ClientGone
                 assert message["type"] == "http.request"
-                body += message["body"][: BODY_BYTES_MAX - len(body)]
+                body += message["body"][: bytes_max - len(body)]
                 size += len(message["body"])
                 more = message["more_body"]
     except TimeoutError:
@@ -131,12 +134,12 @@ async def _read_body(exchange: Exchange, receive: Receive) -> bytes:
             f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s.",
             headers={"Connection": "close"},
         ) from None
-    if size > BODY_BYTES_MAX:
+    if size > bytes_max:
         exchange.body = bytes(body)
         raise Problem(
             413,
             "body_too_large",
-            f"A body may have {BODY_BYTES_MAX} bytes.",
+            f"A body may have {bytes_max} bytes.",
             headers={"Connection": "close"},
         )
     return bytes(body)

@@ -1,7 +1,7 @@
 """This module is where every refusal becomes a problem document, and every outcome a status."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import msgspec
 import structlog
@@ -65,6 +65,13 @@ class Problem(Exception):
         self.headers = dict(headers or {})
         self.trace_id = trace_id
         self.instance = instance
+
+    def within(self, place: str) -> Self:
+        """Tell where in a larger body the fault is, and return this problem."""
+        self.detail = f"{place}.{self.detail}"
+        for error in self.extras.get("errors", ()):
+            error["field"] = f"{place}.{error['field']}"
+        return self
 
     def document(self, instance: str, trace_id: str) -> bytes:
         """Return the body; a remembered refusal keeps its first request's place and trace."""

@@ -6,19 +6,12 @@ from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
-from wallet_api import strict
-from wallet_api.answers import money_answer, transfer_answer, wallet_answer
+from wallet_api import desk, strict
+from wallet_api.answers import wallet_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import refusals
-from wallet_api.problems import (
-    invalid,
-    key_reused,
-    rejected,
-    remembered,
-    status_of,
-    transfer_failed,
-)
+from wallet_api.problems import invalid, rejected, status_of
 from wallet_api.schemas import (
     MoneyAnswer,
     MoneyBody,
@@ -30,15 +23,11 @@ from wallet_api.schemas import (
 )
 from wallet_api.shortcut import Plain
 from wallet_common.commands import Ask, DebitTransfer, Deposit, OpenWallet, Withdraw
-from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.money import is_currency
-from wallet_common.operations import Receipt
-from wallet_common.transfer import TransferState
 from wallet_common.wallet import Rejected, Wallet
-from wallet_db_orm import queries, transfers
+from wallet_db_orm import queries
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Audited, Order, Recorded
-from wallet_db_orm.rows import StoredTransfer
+from wallet_db_orm.orders import Audited, Order
 
 
 @post("/v1/wallets", responses=refusals(400, 409), tags=["wallets"])
@@ -75,9 +64,8 @@ async def deposit(
     books: NamedDependency[Books],
 ) -> MoneyAnswer:
     """Bring money in. The first deposit to an unknown wallet opens it (WALLET_AUTO_CREATE)."""
-    opens_in = books.settings.default_currency if books.settings.auto_create else None
-    command = Deposit(**_asked(exchange, wallet_id, data), opens_in=opens_in)
-    return _money_answer(exchange, await _record(books, exchange, command))
+    command = Deposit(**_asked(exchange, wallet_id, data), opens_in=books.settings.opens_in)
+    return await desk.move(books, exchange, _order(exchange, command))
 
 
 @post(
@@ -93,7 +81,7 @@ async def withdraw(
 ) -> MoneyAnswer:
     """Take money out, if it is there."""
     command = Withdraw(**_asked(exchange, wallet_id, data))
-    return _money_answer(exchange, await _record(books, exchange, command))
+    return await desk.move(books, exchange, _order(exchange, command))
 
 
 @post(
@@ -109,69 +97,20 @@ async def transfer(
 ) -> TransferAnswer:
     """Move money to another wallet of the same currency; answers when it has arrived."""
     asked = _asked(exchange, wallet_id, data)
-    recorded = await _record(
-        books, exchange, DebitTransfer(**asked, to_wallet_id=data.to_wallet_id)
-    )
-    operation = recorded.operation
-    if recorded.transfer is not None:
-        stored = StoredTransfer(recorded.transfer, operation.trace_id, operation.audit_id, None)
-    else:
-        stored = await transfers.load(
-            books.database.primary, operation.wallet_id, operation.operation_id
-        )
-    ended = await transfers.finish(books.lanes, stored)
-    # The end has written this request's row; a repetition gets one of its own.
-    exchange.is_audited = not recorded.is_replay
-    if ended.state is TransferState.FAILED:
-        raise transfer_failed(ended, operation.trace_id)
-    return transfer_answer(ended)
+    command = DebitTransfer(**asked, to_wallet_id=data.to_wallet_id)
+    return await desk.transfer(books, exchange, _order(exchange, command))
 
 
 def _asked(exchange: Exchange, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
-    """Return what every command about money has; the key comes from body, header or here."""
+    """Return what the command has; its key comes from body, header or here."""
     request_id = strict.idempotency_key(exchange.headers, data.request_id) or new_id()
     exchange.request_id = request_id
-    metadata, meaning = strict.metadata(data.metadata)
-    return {
-        "wallet_id": wallet_id,
-        "request_id": request_id,
-        "operation_id": new_id(),
-        "amount": strict.amount(data.amount),
-        "reference": data.reference,
-        "metadata": metadata,
-        "metadata_meaning": meaning,
-    }
+    return desk.asked(wallet_id, request_id, data)
 
 
 def _order(exchange: Exchange, command: Ask | OpenWallet) -> Order:
     audit = Audited(exchange.audit_record(), status_of)
     return Order(command, exchange.trace_id, exchange.id, audit)
-
-
-async def _record(books: Books, exchange: Exchange, command: Ask) -> Recorded:
-    """Submit the command and return its remembered outcome; raises the problem of a refusal."""
-    try:
-        settled = await books.lanes.submit(_order(exchange, command))
-    except IdempotencyKeyReused as reused:
-        exchange.is_audited = True
-        raise key_reused(reused) from reused
-    if isinstance(settled, Rejected):
-        exchange.is_audited = True
-        raise rejected(settled)
-    assert isinstance(settled, Recorded)
-    exchange.is_replay = settled.is_replay
-    outcome = settled.operation.outcome
-    if isinstance(outcome, Rejected):
-        exchange.is_audited = True
-        raise remembered(settled.operation, outcome)
-    return settled
-
-
-def _money_answer(exchange: Exchange, recorded: Recorded) -> MoneyAnswer:
-    outcome = recorded.operation.outcome
-    assert isinstance(outcome, Receipt)
-    exchange.is_audited = True
-    return money_answer(recorded.operation, outcome)
 
 
 HANDLERS: Final = (open_wallet, deposit, withdraw, transfer)

@@ -2,7 +2,7 @@
 
 import re
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Literal
 
 import msgspec
 from litestar.params import PathParameter, QueryParameter
@@ -46,6 +46,22 @@ class TransferBody(MoneyBody, forbid_unknown_fields=True, rename="camel", kw_onl
     """A transfer."""
 
     to_wallet_id: WalletId
+
+
+class BatchCommand(MoneyBody, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """One command of a batch; `toWalletId` is a transfer's."""
+
+    type: Literal["deposit", "withdraw", "transfer"]
+    wallet_id: WalletId
+    to_wallet_id: WalletId | None = None
+
+
+class BatchBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
+    """Many commands; `atomic` is false: each has its own outcome."""
+
+    commands: Annotated[list[BatchCommand], msgspec.Meta(min_length=1, max_length=1_000)]
+    atomic: bool = False
+    request_id: Key | None = None
 
 
 class WalletAnswer(msgspec.Struct, rename="camel", kw_only=True):
@@ -94,6 +110,20 @@ class TransferAnswer(msgspec.Struct, rename="camel", kw_only=True):
 class StepAnswer(msgspec.Struct):
     state: str
     at: datetime
+
+
+class BatchResult(msgspec.Struct, rename="camel"):
+    """What came of the command at `index`: status and body of its single request."""
+
+    index: int
+    status: int
+    body: msgspec.Raw
+
+
+class BatchAnswer(msgspec.Struct, rename="camel", kw_only=True):
+    batch_id: str
+    atomic: bool
+    results: list[BatchResult]
 
 
 class TransferView(TransferAnswer, rename="camel", kw_only=True):

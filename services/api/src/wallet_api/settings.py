@@ -40,6 +40,11 @@ class ApiSettings(ServiceSettings):
     )
     log_dir: str = Field("", validation_alias="LOG_DIR")
 
+    @property
+    def opens_in(self) -> str | None:
+        """The currency of the wallet that a deposit to an unknown one opens; None opens none."""
+        return self.default_currency if self.auto_create else None
+
     @model_validator(mode="after")
     def _is_guarded(self) -> Self:
         if self.auth == "off" and not _is_loopback(self.host):

@@ -1,0 +1,82 @@
+"""This module is where an order about money is carried out and what came of it is answered."""
+
+from typing import Any
+
+from wallet_api import strict
+from wallet_api.answers import money_answer, transfer_answer
+from wallet_api.books import Books
+from wallet_api.exchange import Exchange
+from wallet_api.problems import key_reused, rejected, remembered, transfer_failed
+from wallet_api.schemas import MoneyAnswer, MoneyBody, TransferAnswer
+from wallet_common.errors import IdempotencyKeyReused
+from wallet_common.operations import Receipt
+from wallet_common.transfer import TransferState
+from wallet_common.wallet import Rejected
+from wallet_db_orm import transfers
+from wallet_db_orm.ids import new_id
+from wallet_db_orm.orders import Order, Recorded
+from wallet_db_orm.rows import StoredTransfer
+
+
+def asked(wallet_id: str, request_id: str, data: MoneyBody) -> dict[str, Any]:
+    """Return what every command about money has; raises a 400 for a bad amount or metadata."""
+    metadata, meaning = strict.metadata(data.metadata)
+    return {
+        "wallet_id": wallet_id,
+        "request_id": request_id,
+        "operation_id": new_id(),
+        "amount": strict.amount(data.amount),
+        "reference": data.reference,
+        "metadata": metadata,
+        "metadata_meaning": meaning,
+    }
+
+
+async def move(books: Books, exchange: Exchange, order: Order) -> MoneyAnswer:
+    """
+    Carry out a deposit or a withdrawal; raises the problem of a refusal, or Busy.
+
+    Notes on the exchange whether its audit row is written and whether this is a repetition.
+    """
+    recorded = await _record(books, exchange, order)
+    outcome = recorded.operation.outcome
+    assert isinstance(outcome, Receipt)
+    exchange.is_audited = True
+    return money_answer(recorded.operation, outcome)
+
+
+async def transfer(books: Books, exchange: Exchange, order: Order) -> TransferAnswer:
+    """Carry out a transfer to its end; raises and notes as `move` does."""
+    recorded = await _record(books, exchange, order)
+    operation = recorded.operation
+    if recorded.transfer is not None:
+        stored = StoredTransfer(recorded.transfer, operation.trace_id, operation.audit_id, None)
+    else:
+        stored = await transfers.load(
+            books.database.primary, operation.wallet_id, operation.operation_id
+        )
+    ended = await transfers.finish(books.lanes, stored)
+    # The end has written this request's row; a repetition gets one of its own.
+    exchange.is_audited = not recorded.is_replay
+    if ended.state is TransferState.FAILED:
+        raise transfer_failed(ended, operation.trace_id)
+    return transfer_answer(ended)
+
+
+async def _record(books: Books, exchange: Exchange, order: Order) -> Recorded:
+    """Submit the order and return its remembered outcome; raises the problem of a refusal."""
+    try:
+        settled = await books.lanes.submit(order)
+    except IdempotencyKeyReused as reused:
+        exchange.is_audited = True
+        raise key_reused(reused) from reused
+    if isinstance(settled, Rejected):
+        exchange.is_audited = True
+        raise rejected(settled)
+    assert isinstance(settled, Recorded)
+    exchange.is_replay = settled.is_replay
+    outcome = settled.operation.outcome
+    if isinstance(outcome, Rejected):
+        exchange.is_audited = True
+        raise remembered(settled.operation, outcome)
+    return settled
