@@ -31,7 +31,7 @@ _PAUSE_MAX_S: Final = 0.5
 
 class _Waiting(msgspec.Struct):
     order: Order
-    answer: asyncio.Future[Applied]
+    answer: asyncio.Future[Settled]
     deadline_s: float
 
 
@@ -55,23 +55,23 @@ class GroupCommit:
         """Say whether so many more may be submitted now."""
         return self.pending + orders <= PENDING_MAX
 
-    async def submit(self, order: Order) -> Settled:
-        """Carry out `order`; raises IdempotencyKeyReused or Busy. Cancelling does no harm."""
+    def submit(self, order: Order) -> asyncio.Future[Settled]:
+        """
+        Queue `order` and return what will be settled after COMMIT.
+
+        Awaiting it raises IdempotencyKeyReused, or Busy after `PATIENCE_S` at the latest; when the
+        queue is full that is raised right here. Cancelling does no harm.
+        """
         if not self.has_room(1):
             message = "too many requests are waiting"
             raise Busy(message)
-        answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
         waiting = _Waiting(order, answer, monotonic() + PATIENCE_S)
+        self.pending += 1
+        answer.add_done_callback(self._leave)
         self._lane_of(order.command.wallet_id).put(waiting)
         self._watch(waiting)
-        self.pending += 1
-        try:
-            applied = await answer
-        finally:
-            self.pending -= 1
-        if isinstance(applied, IdempotencyKeyReused):
-            raise applied
-        return applied
+        return answer
 
     async def close(self) -> None:
         """Finish what is queued; nothing may be submitted any more."""
@@ -91,6 +91,9 @@ class GroupCommit:
     def rejoin(self, wallet_id: str) -> None:
         """Forget a wallet's own lane; its next order goes the common way again."""
         del self._apart[wallet_id]
+
+    def _leave(self, _: asyncio.Future[Settled]) -> None:
+        self.pending -= 1
 
     def _watch(self, waiting: _Waiting) -> None:
         """Whatever holds it up, a queue or a lock or a silent server, nobody waits longer."""
@@ -190,7 +193,11 @@ class _Lane:
 def _resolve(batch: Sequence[_Waiting], applied: Sequence[Applied | None]) -> Sequence[_Waiting]:
     """Answer the callers; return those whose wallet somebody else held."""
     for each, outcome in zip(batch, applied, strict=True):
-        if outcome is not None and not each.answer.done():
+        if outcome is None or each.answer.done():
+            continue
+        if isinstance(outcome, IdempotencyKeyReused):
+            each.answer.set_exception(outcome)
+        else:
             each.answer.set_result(outcome)
     return [each for each, outcome in zip(batch, applied, strict=True) if outcome is None]
 

@@ -145,10 +145,9 @@ class _Batch:
         transfer_id = ask.transfer_id(command)
         for version, fact in enumerate(posted.facts, wallet.version - len(posted.facts) + 1):
             event_id, payload = new_id(), encode(fact.payload).decode()
-            self.rows["outbox"].append((wallet.id, event_id))
             self.rows["events"].append(
                 (wallet.id, event_id, version, fact.type, transfer_id)
-                + (order.audit_id, order.trace_id, payload, self.now)
+                + (order.audit_id, order.trace_id, payload)
             )
         if posted.entry is not None:
             self._enter(order, posted, posted.entry)
@@ -160,7 +159,7 @@ class _Batch:
             (wallet.id, entry.version, entry.type, entry.amount_minor, entry.balance_after_minor)
             + (wallet.currency, COUNTER_ACCOUNTS[entry.type], command.operation_id)
             + (ask.transfer_id(command), command.request_id, command.reference, command.metadata)
-            + (self.now, order.audit_id, order.trace_id)
+            + (order.audit_id, order.trace_id)
         )
 
     def _remember(
@@ -186,7 +185,7 @@ class _Batch:
         meaning, told = encode(operation.meaning), encode(operation.outcome)
         self.rows["operations"].append(
             (operation.wallet_id, operation.request_id, operation.operation_id, operation.type)
-            + (meaning.decode(), told.decode(), order.trace_id, order.audit_id, self.now)
+            + (meaning.decode(), told.decode(), order.trace_id, order.audit_id)
         )
         return operation
 
@@ -237,7 +236,7 @@ async def _read(connection: Driver, orders: Sequence[Order], *, waits: bool) -> 
     wanted = {command.wallet_id for command in commands}
     lock = sql.LOCK_WALLETS if waits else sql.LOCK_FREE_WALLETS
     rows = await connection.fetch(lock, list(wanted))
-    locked = {row.id: wallet_of(row) for row in rows}
+    locked = {row[0]: wallet_of(row) for row in rows}
     keys = {(c.wallet_id, key) for c in commands if (key := ask.key(c)) is not None}
     found = await connection.fetch(
         sql.LOOK_UP, *sql.transpose(list(keys), ("wallet_id", "request_id"))
@@ -292,7 +291,7 @@ async def _write(connection: Driver, batch: _Batch) -> None:
         for wallet in map(batch.wallets.__getitem__, sorted(batch.moved))
     ]
     parameters = [batch.now, *sql.transpose(moved, sql.MOVED_COLUMNS)]
-    for table, names, _ in sql.WRITTEN:
+    for table, names, *_ in sql.WRITTEN:
         parameters += sql.transpose(batch.rows[table.name], names)
     if await connection.fetchval(sql.RECORD, *parameters) != len(moved):
         message = "a wallet changed under its lock"

@@ -152,7 +152,7 @@ async def _store(
         outbox.append((each.wallet_id, event_id))
         reasons.append((each.wallet_id, cause.occurred_at, verdict.reason))
     await connection.exec_driver_sql(_FLAG, tuple(transpose(flags, _FLAG_COLUMNS)))
-    await connection.exec_driver_sql(_TELL, tuple(transpose(events, EVENT_COLUMNS)))
+    await connection.exec_driver_sql(_TELL, tuple(transpose(events, _EVENT_COLUMNS)))
     await connection.exec_driver_sql(_SEND, tuple(transpose(outbox, OUTBOX_COLUMNS)))
     await connection.exec_driver_sql(_SUSPECT, tuple(transpose(reasons, ("", "", ""))))
 
@@ -216,7 +216,8 @@ ORDER BY before.wallet_version
 """
 
 _FLAG: Final = insert_many(models.fraud_flags, _FLAG_COLUMNS)
-_TELL: Final = insert_many(models.events, EVENT_COLUMNS)
+_EVENT_COLUMNS: Final = (*EVENT_COLUMNS, "occurred_at")
+_TELL: Final = insert_many(models.events, _EVENT_COLUMNS)
 _SEND: Final = insert_many(models.outbox, OUTBOX_COLUMNS)
 
 # The reason told is that of the latest flag by event time, whichever order they were found in.

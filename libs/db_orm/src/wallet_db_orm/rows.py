@@ -1,5 +1,6 @@
 """This module is where rows become the domain's values again."""
 
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -11,6 +12,7 @@ from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Wallet, WalletStatus
 from wallet_db_orm.audit import DeferredAudit
 
+_STATUSES = {status.value: status for status in WalletStatus}
 _OUTCOME = msgspec.json.Decoder(Outcome)
 _MEANING = msgspec.json.Decoder(dict[str, str])
 _AUDIT = msgspec.json.Decoder(DeferredAudit)
@@ -25,16 +27,11 @@ class StoredTransfer(msgspec.Struct, frozen=True):
     audit: DeferredAudit | None
 
 
-def wallet_of(row: Row[Any]) -> Wallet:
+def wallet_of(row: Sequence[Any]) -> Wallet:
     """Read a row of `statements.LOCK_WALLETS`."""
+    wallet_id, currency, owner_id, balance_minor, held_minor, status, version = row
     return Wallet(
-        row.id,
-        row.currency,
-        row.owner_id,
-        row.balance_minor,
-        row.held_minor,
-        WalletStatus(row.status),
-        row.version,
+        wallet_id, currency, owner_id, balance_minor, held_minor, _STATUSES[status], version
     )
 
 

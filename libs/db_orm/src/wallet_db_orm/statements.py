@@ -16,16 +16,16 @@ _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy l
 
 OPERATION_COLUMNS: Final = (
     *("wallet_id", "request_id", "operation_id", "type", "meaning", "outcome"),
-    *("trace_id", "audit_id", "occurred_at"),
+    *("trace_id", "audit_id"),
 )
 ENTRY_COLUMNS: Final = (
     *("wallet_id", "wallet_version", "type", "amount_minor", "balance_after_minor", "currency"),
     *("counter_account", "operation_id", "transfer_id", "request_id", "reference", "metadata"),
-    *("occurred_at", "audit_id", "trace_id"),
+    *("audit_id", "trace_id"),
 )
 EVENT_COLUMNS: Final = (
     *("wallet_id", "id", "wallet_version", "type", "transfer_id", "audit_id", "trace_id"),
-    *("payload", "occurred_at"),
+    "payload",
 )
 OUTBOX_COLUMNS: Final = ("wallet_id", "event_id")
 AUDIT_COLUMNS: Final = (
@@ -51,21 +51,31 @@ FINISHED_COLUMNS: Final = (
 _AUDITED_ONCE: Final = " ON CONFLICT DO NOTHING"
 
 
-def insert_many(table: sa.Table, columns: Sequence[str], *, first: int = 1, tail: str = "") -> str:
+def insert_many(
+    table: sa.Table,
+    columns: Sequence[str],
+    *,
+    arrays: Sequence[int] | None = None,
+    stamp: int | None = None,
+    tail: str = "",
+) -> str:
     """
-    Return an INSERT of `columns` whose values are the arrays $`first`, $`first`+1, …
+    Return an INSERT of `columns` whose values are array parameters: by default $1, $2, …
 
-    Rows are inserted in array order, so a sequence value is drawn in array order too.
+    Rows are inserted in array order, so a sequence value is drawn in array order too. `stamp` is
+    the number of the one parameter that is every row's `occurred_at`.
     """
-    arrays = ", ".join(
-        f"${first + nth}::{table.c[name].type.compile(_DIALECT)}[]"
-        for nth, name in enumerate(columns)
+    numbers = arrays or range(1, len(columns) + 1)
+    unnested = ", ".join(
+        f"${number}::{table.c[name].type.compile(_DIALECT)}[]"
+        for number, name in zip(numbers, columns, strict=True)
     )
     names = ", ".join(columns)
+    stamped, at = ("", "") if stamp is None else (", occurred_at", f", ${stamp}::timestamptz")
     # Names come from the table's declaration, never from outside.
     return (
-        f"INSERT INTO {table.name} ({names})"  # noqa: S608  # see above
-        f" SELECT {names} FROM unnest({arrays}) WITH ORDINALITY AS given ({names}, nth)"
+        f"INSERT INTO {table.name} ({names}{stamped})"  # noqa: S608  # see above
+        f" SELECT {names}{at} FROM unnest({unnested}) WITH ORDINALITY AS given ({names}, nth)"
         f" ORDER BY nth{tail}"
     )
 
@@ -98,7 +108,7 @@ WHERE (owner_id, currency) IN (SELECT * FROM unnest($1::text[], $2::text[]))
 # A statement of its own after the locks: its snapshot sees what those we waited for committed.
 # LATERAL … OFFSET 0 keeps one index probe per key, whatever the planner thinks of the table's size.
 LOOK_UP: Final = f"""
-SELECT clock.now, {", ".join(f"o.{name}" for name in OPERATION_COLUMNS)}
+SELECT clock.now, o.occurred_at, {", ".join(f"o.{name}" for name in OPERATION_COLUMNS)}
 FROM (SELECT clock_timestamp() AS now) AS clock
 LEFT JOIN (
     unnest($1::text[], $2::text[]) AS asked (wallet_id, request_id)
@@ -139,12 +149,12 @@ WHERE t.from_wallet_id = done.from_wallet_id AND t.id = done.id
 
 RECORD_AUDIT: Final = insert_many(models.api_audit, AUDIT_COLUMNS, tail=_AUDITED_ONCE)
 
+# Table, columns, whether its rows carry the batch's time, and what ends the statement.
 WRITTEN: Final = (
-    (models.operations, OPERATION_COLUMNS, ""),
-    (models.ledger_entries, ENTRY_COLUMNS, ""),
-    (models.events, EVENT_COLUMNS, ""),
-    (models.outbox, OUTBOX_COLUMNS, ""),
-    (models.api_audit, AUDIT_COLUMNS, _AUDITED_ONCE),
+    (models.operations, OPERATION_COLUMNS, True, ""),
+    (models.ledger_entries, ENTRY_COLUMNS, True, ""),
+    (models.events, EVENT_COLUMNS, True, ""),
+    (models.api_audit, AUDIT_COLUMNS, False, _AUDITED_ONCE),
 )
 
 
@@ -159,8 +169,16 @@ def _record() -> str:
         RETURNING 1
     """
     parts, first = [f"moved AS ({moved})"], 6
-    for table, columns, tail in WRITTEN:
-        parts.append(f"{table.name}_ AS ({insert_many(table, columns, first=first, tail=tail)})")
+    for table, columns, is_stamped, tail in WRITTEN:
+        numbers = range(first, first + len(columns))
+        insert = insert_many(
+            table, columns, arrays=numbers, stamp=1 if is_stamped else None, tail=tail
+        )
+        parts.append(f"{table.name}_ AS ({insert})")
+        if table is models.events:
+            # Every event waits in the outbox, in the same order.
+            waiting = insert_many(models.outbox, OUTBOX_COLUMNS, arrays=(first, first + 1))
+            parts.append(f"outbox_ AS ({waiting})")
         first += len(columns)
     return f"WITH {', '.join(parts)} SELECT count(*) FROM moved"  # noqa: S608  # constants
 

@@ -1,6 +1,7 @@
 """This module is where many commands come in as one request, and each gets its own outcome."""
 
 import asyncio
+from collections.abc import Awaitable
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -15,7 +16,14 @@ from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import refusals
 from wallet_api.problems import Problem, fault, invalid
-from wallet_api.schemas import BatchAnswer, BatchBody, BatchCommand, BatchResult
+from wallet_api.schemas import (
+    BatchAnswer,
+    BatchBody,
+    BatchCommand,
+    BatchResult,
+    MoneyAnswer,
+    TransferAnswer,
+)
 from wallet_common.commands import Ask, DebitTransfer, Deposit, Withdraw, operation_type
 from wallet_common.errors import Busy
 from wallet_db_orm.audit import record_rows
@@ -49,7 +57,20 @@ async def carry_out_batch(
         raise Busy("too many requests are waiting")
     # Every command's event names this row, so it is there before the first of them commits.
     await record_rows(books.database.primary, [exchange.audit_record().row(_CREATED)])
-    answered = await asyncio.gather(*(_carry_out(books, exchange, each) for each in asked))
+    orders = [Order(command, exchange.trace_id, exchange.id) for command in asked]
+    # All are queued before the first is awaited; only a transfer has more steps to take.
+    submitted = [books.lanes.submit(order) for order in orders]
+    transfers = {
+        index: asyncio.ensure_future(desk.transferred(books, exchange, submitted[index]))
+        for index, command in enumerate(asked)
+        if isinstance(command, DebitTransfer)
+    }
+    answered = [
+        await _told(
+            exchange, command, transfers.get(index) or desk.moved(exchange, submitted[index])
+        )
+        for index, command in enumerate(asked)
+    ]
     # What the commands have noted there is true of each, not of the batch.
     exchange.is_audited, exchange.is_replay = True, False
     return BatchAnswer(
@@ -80,17 +101,15 @@ def _command(books: Books, key: str | None, index: int, data: BatchCommand) -> A
             return DebitTransfer(**asked, to_wallet_id=data.to_wallet_id)
 
 
-async def _carry_out(books: Books, exchange: Exchange, command: Ask) -> tuple[int, bytes]:
+async def _told(
+    exchange: Exchange, command: Ask, answer: Awaitable[MoneyAnswer | TransferAnswer]
+) -> tuple[int, bytes]:
     """Return the status and the body that the command's single request would get."""
-    order = Order(command, exchange.trace_id, exchange.id)
     try:
-        if isinstance(command, DebitTransfer):
-            return _CREATED, encode(await desk.transfer(books, exchange, order))
-        return _CREATED, encode(await desk.move(books, exchange, order))
+        return _CREATED, encode(await answer)
     except Exception as error:  # noqa: BLE001  # told in the result, and the log if it is ours
         problem = error if isinstance(error, Problem) else fault(error, exchange)
-        verb = operation_type(command)
-        instance = f"/v1/wallets/{command.wallet_id}/{verb}"
+        instance = f"/v1/wallets/{command.wallet_id}/{operation_type(command)}"
         return problem.status, problem.document(instance, exchange.trace_id)
 
 

@@ -1,5 +1,6 @@
-"""This module is where an order about money is carried out and what came of it is answered."""
+"""This module is where what came of an order about money becomes its answer."""
 
+from collections.abc import Awaitable
 from typing import Any
 
 from wallet_api import strict
@@ -14,7 +15,7 @@ from wallet_common.transfer import TransferState
 from wallet_common.wallet import Rejected
 from wallet_db_orm import transfers
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Order, Recorded
+from wallet_db_orm.orders import Recorded, Settled
 from wallet_db_orm.rows import StoredTransfer
 
 
@@ -32,22 +33,24 @@ def asked(wallet_id: str, request_id: str, data: MoneyBody) -> dict[str, Any]:
     }
 
 
-async def move(books: Books, exchange: Exchange, order: Order) -> MoneyAnswer:
+async def moved(exchange: Exchange, submitted: Awaitable[Settled]) -> MoneyAnswer:
     """
-    Carry out a deposit or a withdrawal; raises the problem of a refusal, or Busy.
+    Answer a deposit or a withdrawal; raises the problem of a refusal, or Busy.
 
     Notes on the exchange whether its audit row is written and whether this is a repetition.
     """
-    recorded = await _record(books, exchange, order)
+    recorded = await _recorded(exchange, submitted)
     outcome = recorded.operation.outcome
     assert isinstance(outcome, Receipt)
     exchange.is_audited = True
     return money_answer(recorded.operation, outcome)
 
 
-async def transfer(books: Books, exchange: Exchange, order: Order) -> TransferAnswer:
-    """Carry out a transfer to its end; raises and notes as `move` does."""
-    recorded = await _record(books, exchange, order)
+async def transferred(
+    books: Books, exchange: Exchange, submitted: Awaitable[Settled]
+) -> TransferAnswer:
+    """Take a submitted transfer to its end and answer it; raises and notes as `moved` does."""
+    recorded = await _recorded(exchange, submitted)
     operation = recorded.operation
     if recorded.transfer is not None:
         stored = StoredTransfer(recorded.transfer, operation.trace_id, operation.audit_id, None)
@@ -63,10 +66,10 @@ async def transfer(books: Books, exchange: Exchange, order: Order) -> TransferAn
     return transfer_answer(ended)
 
 
-async def _record(books: Books, exchange: Exchange, order: Order) -> Recorded:
-    """Submit the order and return its remembered outcome; raises the problem of a refusal."""
+async def _recorded(exchange: Exchange, submitted: Awaitable[Settled]) -> Recorded:
+    """Return the remembered outcome; raises the problem of a refusal."""
     try:
-        settled = await books.lanes.submit(order)
+        settled = await submitted
     except IdempotencyKeyReused as reused:
         exchange.is_audited = True
         raise key_reused(reused) from reused

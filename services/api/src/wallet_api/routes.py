@@ -65,7 +65,7 @@ async def deposit(
 ) -> MoneyAnswer:
     """Bring money in. The first deposit to an unknown wallet opens it (WALLET_AUTO_CREATE)."""
     command = Deposit(**_asked(exchange, wallet_id, data), opens_in=books.settings.opens_in)
-    return await desk.move(books, exchange, _order(exchange, command))
+    return await desk.moved(exchange, books.lanes.submit(_order(exchange, command)))
 
 
 @post(
@@ -81,7 +81,7 @@ async def withdraw(
 ) -> MoneyAnswer:
     """Take money out, if it is there."""
     command = Withdraw(**_asked(exchange, wallet_id, data))
-    return await desk.move(books, exchange, _order(exchange, command))
+    return await desk.moved(exchange, books.lanes.submit(_order(exchange, command)))
 
 
 @post(
@@ -98,7 +98,8 @@ async def transfer(
     """Move money to another wallet of the same currency; answers when it has arrived."""
     asked = _asked(exchange, wallet_id, data)
     command = DebitTransfer(**asked, to_wallet_id=data.to_wallet_id)
-    return await desk.transfer(books, exchange, _order(exchange, command))
+    submitted = books.lanes.submit(_order(exchange, command))
+    return await desk.transferred(books, exchange, submitted)
 
 
 def _asked(exchange: Exchange, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
