@@ -202,11 +202,13 @@ class Books:
 
     async def tamper(self, table: str, sql: str, *arguments: object) -> None:
         """Change what refuses to be changed, as one who owns the tables can."""
+        parts = f"SELECT relid::regclass::text AS name FROM pg_partition_tree('{table}')"
+        names = {table, *(row["name"] for row in await self.rows(parts))}
         async with (await self._connection()).transaction():
-            await self.execute(f"ALTER TABLE {table} DISABLE TRIGGER USER")
+            await self.execute(";".join(f"ALTER TABLE {n} DISABLE TRIGGER USER" for n in names))
             changed = await self.execute(sql, *arguments)
             assert not changed.endswith(" 0"), "nothing was tampered with"
-            await self.execute(f"ALTER TABLE {table} ENABLE TRIGGER USER")
+            await self.execute(";".join(f"ALTER TABLE {n} ENABLE TRIGGER USER" for n in names))
 
     @asynccontextmanager
     async def lock_on(self, *wallet_ids: str) -> AsyncIterator[None]:
@@ -217,12 +219,11 @@ class Books:
 
     async def terminate(self, application: str = APPLICATION) -> int:
         """End every session of an application, as an administrator or a failover does."""
-        rows = await self.rows(
+        ended = (
             "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-            " WHERE application_name = $1 AND datname = current_database()",
-            application,
+            " WHERE application_name = $1 AND datname = current_database()"
         )
-        return len(rows)
+        return len(await self.rows(ended, application))
 
     async def deadlocks(self) -> int:
         """Count deadlocks once all our sessions have ended: by then each has reported its own."""

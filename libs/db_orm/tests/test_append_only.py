@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import asyncpg
 import pytest
 
-from wallet_db_orm.models import APPEND_ONLY
+from wallet_db_orm.storage import APPEND_ONLY
 
 if TYPE_CHECKING:
     from libs.db_orm.tests.conftest import Books, Builders, Ledger

@@ -93,6 +93,14 @@ LETTER = {
     "first_failed_at": NOW,
     "last_failed_at": NOW,
 }
+ARCHIVED = {
+    "name": "'api_audit_2020_01'",
+    "from_id": "gen_random_uuid()",
+    "to_id": "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
+    "rows": "0",
+    "operations": "0",
+    "sha256": "repeat('0', 64)",
+}
 GOOD: dict[str, dict[str, str]] = {
     "wallets": WALLET,
     "operations": OPERATION,
@@ -102,6 +110,7 @@ GOOD: dict[str, dict[str, str]] = {
     "api_audit": AUDIT,
     "wallet_stats": STATS,
     "dead_letters": LETTER,
+    "archived_partitions": ARCHIVED,
 }
 ENDED = {"finished_at": NOW}
 IN_TRANSIT = {"counter_account": "'@transit'", "transfer_id": "gen_random_uuid()"}
@@ -149,6 +158,11 @@ BAD: list[tuple[str, str, dict[str, str]]] = [
     *(("wallet_stats", "totals_not_negative", {name: "-1"}) for name in STATS if "total" in name),
     ("dead_letters", "counts", {"attempts": "0"}),
     ("dead_letters", "counts", {"replays": "-1"}),
+    ("archived_partitions", "range_not_empty", {"from_id": ARCHIVED["to_id"]}),
+    ("archived_partitions", "counts", {"rows": "-1"}),
+    ("archived_partitions", "counts", {"operations": "-1"}),
+    ("archived_partitions", "sha256_is_hex", {"sha256": "repeat('X', 64)"}),
+    ("archived_partitions", "sha256_is_hex", {"sha256": "'0'"}),
 ]
 
 

@@ -1,6 +1,7 @@
 """This module is where the schema's history is walked, and its end compared with the models."""
 
 import asyncio
+import re
 import subprocess
 import sys
 
@@ -11,7 +12,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from wallet_db_orm import migrations
-from wallet_db_orm.models import APPEND_ONLY, metadata
+from wallet_db_orm.models import metadata
+from wallet_db_orm.storage import APPEND_ONLY, AUDIT_PARTITION
 
 # Each asks the catalogue for one kind of thing, as PostgreSQL itself would write it down.
 CATALOGUE = {
@@ -20,10 +22,10 @@ CATALOGUE = {
             a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid)
         FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
         LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind = 'r' AND a.attnum > 0
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
     """,
     "storage": """
-        SELECT relname, relkind, reloptions FROM pg_class
+        SELECT relname, relkind, reloptions, pg_get_expr(relpartbound, oid) FROM pg_class
         WHERE relnamespace = 'public'::regnamespace
     """,
     "constraints": """
@@ -43,9 +45,16 @@ CATALOGUE = {
     """,
 }
 
+PASSING = re.compile(AUDIT_PARTITION.replace("rest|", "") + "|alembic_version")
+
 
 def catalogue(url: str) -> dict[str, list[str]]:
-    """Return everything but alembic's own table, sorted and in PostgreSQL's words."""
+    """
+    Return everything in PostgreSQL's words, sorted.
+
+    Left out are alembic's own table, and the partitions that depend on the day: of these the
+    rest stands for all.
+    """
 
     async def read() -> dict[str, list[str]]:
         connection = await asyncpg.connect(url.replace("+asyncpg", ""))
@@ -54,7 +63,7 @@ def catalogue(url: str) -> dict[str, list[str]]:
         finally:
             await connection.close()
         return {
-            kind: sorted(text for row in rows if "alembic_version" not in (text := str(row)))
+            kind: sorted(text for row in rows if not PASSING.search(text := str(row)))
             for kind, rows in found.items()
         }
 

@@ -22,7 +22,7 @@ from wallet_db_orm.orders import Order, Recorded
 from wallet_db_orm.outbox import RelaySession
 from wallet_db_orm.verify import verify
 from wallet_tools.postgres import PostgresServer
-from wallet_worker import consumers, recovery, relay
+from wallet_worker import consumers, recovery, relay, upkeep
 from wallet_worker.delivery import Delivery
 from wallet_worker.destinations import BrokerDestination, DirectDestination
 
@@ -212,6 +212,9 @@ class Worker:
     def start_recovery(self) -> Part:
         database = self._database()
         return self._start(recovery.run(database, GroupCommit(database)))
+
+    def start_upkeep(self) -> Part:
+        return self._start(upkeep.run(self._database()))
 
     async def stop(self, *parts: Part) -> None:
         """Cancel parts as SIGTERM does and wait for their end; none may have ended by itself."""

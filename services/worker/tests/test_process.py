@@ -149,6 +149,7 @@ async def test_an_absent_database_is_told_once(
     process = start(None, f"postgresql://nobody:s3cret@127.0.0.1:{free_port()}/wallet")
     await until(lambda: process.has_said("relay.waits"))
     await until(lambda: process.has_said("recovery.waits"))
+    await until(lambda: process.has_said("upkeep.waits"))
     said = process.lines()
 
     await stays(lambda: unchanged(process, said), 3)

@@ -21,6 +21,15 @@ from wallet_db_orm import outbox
 from wallet_db_orm.database import Database, Trouble, trouble
 from wallet_db_orm.migrations import upgrade
 from wallet_db_orm.verify import Finding, verify
+from wallet_tools import partitions
+from wallet_tools.command import (
+    Refused,
+    add_group,
+    add_verb,
+    database_url,
+    print_json,
+    with_database,
+)
 from wallet_tools.letters import BrokerBox, Letter, LetterBox, TableBox
 
 EPILOG: Final = """\
@@ -30,16 +39,12 @@ examples:
   wallet dlq list                  what the worker gave up on, grouped by error
   wallet dlq show ID               one letter: why it died, and what it says
   wallet dlq replay --all          put every letter back into its queue
+  wallet partitions                the audit by month: what may be archived
 
 WALLET_DATABASE_URL and RABBITMQ_URL say where; `tools/dev wallet …` sets them for the private
 stack. Without RABBITMQ_URL letters are those of the table."""
 
 _T = TypeVar("_T")
-Verb = Callable[[argparse.Namespace], int]
-
-
-class Refused(Exception):
-    """The command cannot be carried out; the message says why and what to do."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -70,52 +75,44 @@ def _parser() -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     verbs = parser.add_subparsers(metavar="VERB", required=True)
-    _verb(verbs, "migrate", "bring the database's schema to the present", _migrate)
-    proof = _verb(verbs, "verify", "prove the books: every invariant in one snapshot", _verify)
+    add_verb(verbs, "migrate", "bring the database's schema to the present", _migrate)
+    proof = add_verb(verbs, "verify", "prove the books: every invariant in one snapshot", _verify)
     proof.add_argument("--at-rest", action="store_true", help="also what holds when all is quiet")
     proof.add_argument("--json", action="store_true", help="for programs")
-    relay = _group(verbs, "relay", "events on their way out")
-    status = _verb(relay, "status", "is a relay active, and how far behind", _relay_status)
+    relay = add_group(verbs, "relay", "events on their way out")
+    status = add_verb(relay, "status", "is a relay active, and how far behind", _relay_status)
     status.add_argument("--json", action="store_true", help="for programs")
-    letters = _group(verbs, "dlq", "dead letters: list, show, replay, discard")
-    listing = _verb(letters, "list", "every letter, grouped by error", _dlq_list)
+    letters = add_group(verbs, "dlq", "dead letters: list, show, replay, discard")
+    listing = add_verb(letters, "list", "every letter, grouped by error", _dlq_list)
     listing.add_argument("--json", action="store_true", help="for programs")
-    showing = _verb(letters, "show", "one letter with its body", _dlq_show)
+    showing = add_verb(letters, "show", "one letter with its body", _dlq_show)
     showing.add_argument("id")
     showing.add_argument("--json", action="store_true", help="for programs")
-    replaying = _verb(letters, "replay", "put letters back into their queue", _dlq_replay)
+    replaying = add_verb(letters, "replay", "put letters back into their queue", _dlq_replay)
     which = replaying.add_mutually_exclusive_group(required=True)
     which.add_argument("id", nargs="?")
     which.add_argument("--all", action="store_true", help="every letter")
     which.add_argument("--group", help="every letter of a group")
-    discarding = _verb(letters, "discard", "throw a letter away", _dlq_discard)
+    discarding = add_verb(letters, "discard", "throw a letter away", _dlq_discard)
     discarding.add_argument("id")
     discarding.add_argument("--reason", required=True, help="why; it is printed with the letter")
-    minting = _verb(verbs, "token", "mint a bearer token for development", _token)
+    partitions.add(verbs)
+    minting = add_verb(verbs, "token", "mint a bearer token for development", _token)
     minting.add_argument("--sub", required=True, help="whom the token names")
     minting.add_argument("--role", action="append", required=True, help="payments, auditor, admin")
     minting.add_argument("--ttl", type=int, default=3600, help="seconds (default 3600)")
-    document = _verb(verbs, "openapi", "print the OpenAPI document, or write it to FILE", _openapi)
+    document = add_verb(
+        verbs, "openapi", "print the OpenAPI document, or write it to FILE", _openapi
+    )
     document.add_argument("file", nargs="?", type=Path)
-    schemas = _verb(verbs, "events-schemas", "write each event's JSON Schema to DIR", _schemas)
+    schemas = add_verb(verbs, "events-schemas", "write each event's JSON Schema to DIR", _schemas)
     schemas.add_argument("directory", type=Path)
     return parser
 
 
-def _verb(verbs: Any, name: str, help_: str, do: Verb) -> argparse.ArgumentParser:  # noqa: ANN401  # argparse's own
-    parser: argparse.ArgumentParser = verbs.add_parser(name, help=help_, description=help_)
-    parser.set_defaults(do=do)
-    return parser
-
-
-def _group(verbs: Any, name: str, help_: str) -> Any:  # noqa: ANN401  # argparse's own
-    return verbs.add_parser(name, help=help_, description=help_).add_subparsers(
-        metavar="VERB", required=True
-    )
-
-
 def _migrate(_: argparse.Namespace) -> int:
-    upgrade(_database_url())
+    upgrade(database_url())
+    partitions.make_ahead()
     return 0
 
 
@@ -128,9 +125,9 @@ def _verify(options: argparse.Namespace) -> int:
             for violation in finding.violations[:10]:
                 print(f"           {violation}")
 
-    report = _with_database(lambda db: verify(db.reads, at_rest=options.at_rest, progress=tell))
+    report = with_database(lambda db: verify(db.reads, at_rest=options.at_rest, progress=tell))
     if options.json:
-        _print_json(report)
+        print_json(report)
     else:
         print("the books are right" if report.ok else "THE BOOKS CONTRADICT THEMSELVES")
     return 0 if report.ok else 1
@@ -142,9 +139,9 @@ def _relay_status(options: argparse.Namespace) -> int:
         active = await outbox.is_active(database.primary)
         return {"active": active, "outboxRows": lag.rows, "lagSeconds": round(lag.seconds, 3)}
 
-    status = _with_database(look)
+    status = with_database(look)
     if options.json:
-        _print_json(status)
+        print_json(status)
     else:
         word = "a relay is active" if status["active"] else "NO relay is active"
         print(f"{word}; {status['outboxRows']} events wait, the oldest {status['lagSeconds']} s")
@@ -166,7 +163,7 @@ def _dlq_list(options: argparse.Namespace) -> int:
             }
             for name, members in groups.items()
         ]
-        _print_json({"items": [_listed(letter) for letter in letters], "groups": summary})
+        print_json({"items": [_listed(letter) for letter in letters], "groups": summary})
         return 0
     for name, members in groups.items():
         first = members[0]
@@ -188,7 +185,7 @@ def _dlq_show(options: argparse.Namespace) -> int:
         except msgspec.DecodeError:
             payload = None
         body = base64.b64encode(letter.body).decode()
-        _print_json(
+        print_json(
             _listed(letter) | {"headers": letter.headers, "payload": payload, "bodyBase64": body}
         )
         return 0
@@ -254,40 +251,16 @@ def _listed(letter: Letter) -> dict[str, Any]:
     return {name: value for name, value in told.items() if name not in {"headers", "body"}}
 
 
-def _with_database(work: Callable[[Database], Coroutine[Any, Any, _T]]) -> _T:
-    async def run() -> _T:
-        database = Database(_database_url(), application_name="wallet-cli", pool_size=2)
-        try:
-            return await work(database)
-        finally:
-            await database.dispose()
-
-    return asyncio.run(run())
-
-
 def _with_letters(work: Callable[[LetterBox], Coroutine[Any, Any, _T]]) -> _T:
     broker = os.environ.get("RABBITMQ_URL")
     if not broker:
-        return _with_database(lambda database: work(TableBox(database)))
+        return with_database(lambda database: work(TableBox(database)))
     defaults = Topology()
     topology = Topology(
         os.environ.get("RABBITMQ_EXCHANGE") or defaults.exchange,
         os.environ.get("RABBITMQ_DLX") or defaults.dead_letter_exchange,
     )
     return asyncio.run(work(BrokerBox(broker, topology)))
-
-
-def _database_url() -> str:
-    url = os.environ.get("WALLET_DATABASE_URL")
-    if not url:
-        raise Refused(
-            "WALLET_DATABASE_URL is not set; for the private stack use `tools/dev wallet`"
-        )
-    return url
-
-
-def _print_json(value: object) -> None:
-    print(msgspec.json.format(msgspec.json.encode(value), indent=2).decode())
 
 
 if __name__ == "__main__":

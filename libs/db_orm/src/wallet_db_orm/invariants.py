@@ -223,14 +223,23 @@ INVARIANTS: Final = (
     ),
     Invariant(
         "A7",
-        "each operation that a request asked for has its audit row",
+        "each operation that a request asked for has its audit row, here or in an archive",
         _OPERATIONS,
         """
-        SELECT o.wallet_id AS "walletId", o.request_id AS "requestId"
-        FROM operations AS o
-        LEFT JOIN api_audit AS a ON a.id = o.audit_id
-        LEFT JOIN transfers AS t ON t.audit_id = o.audit_id AND t.audit IS NOT NULL
-        WHERE o.audit_id IS NOT NULL AND a.id IS NULL AND t.id IS NULL
+        WITH missing AS MATERIALIZED (
+            SELECT o.wallet_id, o.request_id, p.name, p.operations
+            FROM operations AS o
+            LEFT JOIN api_audit AS a ON a.id = o.audit_id
+            LEFT JOIN transfers AS t ON t.audit_id = o.audit_id AND t.audit IS NOT NULL
+            LEFT JOIN archived_partitions AS p
+                ON o.audit_id >= p.from_id AND o.audit_id < p.to_id
+            WHERE o.audit_id IS NOT NULL AND a.id IS NULL AND t.id IS NULL
+        )
+        SELECT wallet_id AS "walletId", request_id AS "requestId", name AS "archived"
+        FROM missing
+        WHERE name IS NULL OR name IN (
+            SELECT name FROM missing GROUP BY name, operations HAVING count(*) <> operations
+        )
         """,
     ),
 )

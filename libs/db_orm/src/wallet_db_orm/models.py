@@ -3,24 +3,27 @@
 from typing import Final
 
 import sqlalchemy as sa
-from sqlalchemy.dialects.postgresql import JSON, TIMESTAMP, UUID
+from sqlalchemy.dialects.postgresql import JSON, UUID
 
-metadata: Final = sa.MetaData(
-    naming_convention={
-        "pk": "pk_%(table_name)s",
-        "uq": "uq_%(table_name)s_%(column_0_N_name)s",
-        "ix": "ix_%(table_name)s_%(column_0_N_name)s",
-        "ck": "ck_%(table_name)s_%(constraint_name)s",
-    }
-)
+from wallet_db_orm import storage
+from wallet_db_orm.schema import INSTANT, NOW, metadata, required
+from wallet_db_orm.worker_models import dead_letters, fraud_flags, processed_events, wallet_stats
 
-_INSTANT = TIMESTAMP(timezone=True)
-_NOW: Final = sa.text("now()")
-
-
-def _required(name: str, kind: object, **options: object) -> sa.Column[object]:
-    return sa.Column(name, kind, nullable=False, **options)  # type: ignore[arg-type]  # sa's stubs
-
+__all__ = [
+    "api_audit",
+    "archived_partitions",
+    "dead_letters",
+    "events",
+    "fraud_flags",
+    "ledger_entries",
+    "metadata",
+    "operations",
+    "outbox",
+    "processed_events",
+    "transfers",
+    "wallet_stats",
+    "wallets",
+]
 
 # One row per wallet, changed only under its lock. Room on each page keeps updates in place.
 wallets: Final = sa.Table(
@@ -28,14 +31,14 @@ wallets: Final = sa.Table(
     metadata,
     sa.Column("id", sa.Text, primary_key=True),
     sa.Column("owner_id", sa.Text),
-    _required("currency", sa.Text),
-    _required("balance_minor", sa.BigInteger),
-    _required("held_minor", sa.BigInteger),
-    _required("status", sa.Text),
-    _required("version", sa.BigInteger),
+    required("currency", sa.Text),
+    required("balance_minor", sa.BigInteger),
+    required("held_minor", sa.BigInteger),
+    required("status", sa.Text),
+    required("version", sa.BigInteger),
     sa.Column("metadata", JSON),
-    _required("created_at", _INSTANT),
-    _required("updated_at", _INSTANT),
+    required("created_at", INSTANT),
+    required("updated_at", INSTANT),
     sa.CheckConstraint("balance_minor >= 0", name="balance_not_negative"),
     sa.CheckConstraint("held_minor >= 0 AND held_minor <= balance_minor", name="held_is_covered"),
     sa.CheckConstraint("version >= 1", name="version_positive"),
@@ -48,7 +51,7 @@ wallets: Final = sa.Table(
         unique=True,
         postgresql_where=sa.text("owner_id IS NOT NULL"),
     ),
-    postgresql_with={"fillfactor": "60"},
+    postgresql_with={"fillfactor": "60", **storage.CHANGED},
 )
 
 # The idempotency key, what was asked with it, and what came of it. Append-only.
@@ -57,14 +60,15 @@ operations: Final = sa.Table(
     metadata,
     sa.Column("wallet_id", sa.Text, primary_key=True),
     sa.Column("request_id", sa.Text, primary_key=True),
-    _required("operation_id", UUID),
-    _required("type", sa.Text),
-    _required("meaning", JSON),
-    _required("outcome", JSON),
-    _required("trace_id", sa.Text),
+    required("operation_id", UUID),
+    required("type", sa.Text),
+    required("meaning", JSON),
+    required("outcome", JSON),
+    required("trace_id", sa.Text),
     sa.Column("audit_id", UUID),
-    _required("occurred_at", _INSTANT),
+    required("occurred_at", INSTANT),
     sa.CheckConstraint("length(request_id) BETWEEN 1 AND 128", name="request_id_length"),
+    postgresql_with=storage.ADDED,
 )
 
 # One signed line per movement; the counter account names the other leg. Append-only.
@@ -73,19 +77,19 @@ ledger_entries: Final = sa.Table(
     metadata,
     sa.Column("wallet_id", sa.Text, primary_key=True),
     sa.Column("wallet_version", sa.BigInteger, primary_key=True),
-    _required("type", sa.Text),
-    _required("amount_minor", sa.BigInteger),
-    _required("balance_after_minor", sa.BigInteger),
-    _required("currency", sa.Text),
-    _required("counter_account", sa.Text),
-    _required("operation_id", UUID),
+    required("type", sa.Text),
+    required("amount_minor", sa.BigInteger),
+    required("balance_after_minor", sa.BigInteger),
+    required("currency", sa.Text),
+    required("counter_account", sa.Text),
+    required("operation_id", UUID),
     sa.Column("transfer_id", UUID),
-    _required("request_id", sa.Text),
+    required("request_id", sa.Text),
     sa.Column("reference", sa.Text),
     sa.Column("metadata", JSON),
-    _required("occurred_at", _INSTANT),
+    required("occurred_at", INSTANT),
     sa.Column("audit_id", UUID),
-    _required("trace_id", sa.Text),
+    required("trace_id", sa.Text),
     sa.CheckConstraint("balance_after_minor >= 0", name="balance_not_negative"),
     sa.CheckConstraint(
         "CASE type"
@@ -100,6 +104,7 @@ ledger_entries: Final = sa.Table(
     sa.CheckConstraint(
         "(transfer_id IS NOT NULL) = (counter_account = '@transit')", name="transfer_named"
     ),
+    postgresql_with=storage.ADDED,
 )
 
 # Money between two wallets; the key leads with the sender, whose lock guards the row.
@@ -109,21 +114,21 @@ transfers: Final = sa.Table(
     metadata,
     sa.Column("from_wallet_id", sa.Text, primary_key=True),
     sa.Column("id", UUID, primary_key=True),
-    _required("to_wallet_id", sa.Text),
-    _required("amount_minor", sa.BigInteger),
-    _required("currency", sa.Text),
-    _required("state", sa.Text),
-    _required("request_id", sa.Text),
-    _required("from_balance_minor", sa.BigInteger),
+    required("to_wallet_id", sa.Text),
+    required("amount_minor", sa.BigInteger),
+    required("currency", sa.Text),
+    required("state", sa.Text),
+    required("request_id", sa.Text),
+    required("from_balance_minor", sa.BigInteger),
     sa.Column("to_balance_minor", sa.BigInteger),
     sa.Column("reason", sa.Text),
     sa.Column("reference", sa.Text),
     sa.Column("metadata", JSON),
-    _required("trace_id", sa.Text),
+    required("trace_id", sa.Text),
     sa.Column("audit_id", UUID),
     sa.Column("audit", JSON),
-    _required("initiated_at", _INSTANT),
-    sa.Column("finished_at", _INSTANT),
+    required("initiated_at", INSTANT),
+    sa.Column("finished_at", INSTANT),
     sa.CheckConstraint("amount_minor > 0", name="amount_positive"),
     sa.CheckConstraint("from_wallet_id <> to_wallet_id", name="two_wallets"),
     sa.CheckConstraint(
@@ -138,7 +143,7 @@ transfers: Final = sa.Table(
     sa.Index(
         "ix_transfers_unfinished", "initiated_at", postgresql_where=sa.text("state = 'debited'")
     ),
-    postgresql_with={"fillfactor": "80"},
+    postgresql_with={"fillfactor": "80", **storage.CHANGED},
 )
 
 # The facts, gap-free by wallet version; a verdict about a wallet has no version. Append-only.
@@ -148,12 +153,12 @@ events: Final = sa.Table(
     sa.Column("wallet_id", sa.Text, primary_key=True),
     sa.Column("id", UUID, primary_key=True),
     sa.Column("wallet_version", sa.BigInteger),
-    _required("type", sa.Text),
+    required("type", sa.Text),
     sa.Column("transfer_id", UUID),
     sa.Column("audit_id", UUID),
     sa.Column("trace_id", sa.Text),
-    _required("payload", JSON),
-    _required("occurred_at", _INSTANT),
+    required("payload", JSON),
+    required("occurred_at", INSTANT),
     sa.UniqueConstraint("wallet_id", "wallet_version"),
     sa.CheckConstraint(
         "(wallet_version IS NULL) = (type = 'WalletFlagged')", name="steps_are_versioned"
@@ -165,6 +170,7 @@ events: Final = sa.Table(
         "occurred_at",
         postgresql_where=sa.text("type = 'FundsWithdrawn'"),
     ),
+    postgresql_with=storage.ADDED,
 )
 
 # Events not yet confirmed by the broker. `position` is drawn while the wallet is locked, so the
@@ -173,127 +179,65 @@ outbox: Final = sa.Table(
     "outbox",
     metadata,
     sa.Column("position", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    _required("wallet_id", sa.Text),
-    _required("event_id", UUID),
-    _required("recorded_at", _INSTANT, server_default=_NOW),
+    required("wallet_id", sa.Text),
+    required("event_id", UUID),
+    required("recorded_at", INSTANT, server_default=NOW),
+    postgresql_with=storage.CHURNED,
 )
 
-# Every changing HTTP request and how it was answered. Append-only.
+# Every changing HTTP request and how it was answered. Append-only, partitioned by month: an id is
+# drawn when the request arrives and grows with time, so a month is a range of ids.
 api_audit: Final = sa.Table(
     "api_audit",
     metadata,
     sa.Column("id", UUID, primary_key=True),
-    _required("recorded_at", _INSTANT, server_default=sa.text("clock_timestamp()")),
-    _required("method", sa.Text),
-    _required("url", sa.Text),
-    _required("body", sa.LargeBinary),
-    _required("headers", JSON),
+    required("recorded_at", INSTANT, server_default=sa.text("clock_timestamp()")),
+    required("method", sa.Text),
+    required("url", sa.Text),
+    required("body", sa.LargeBinary),
+    required("headers", JSON),
     sa.Column("client_ip", sa.Text),
-    _required("status", sa.SmallInteger),
+    required("status", sa.SmallInteger),
     sa.Column("principal", sa.Text),
     sa.Column("wallet_id", sa.Text),
     sa.Column("request_id", sa.Text),
-    _required("trace_id", sa.Text),
-    _required("duration_us", sa.BigInteger),
+    required("trace_id", sa.Text),
+    required("duration_us", sa.BigInteger),
     sa.CheckConstraint("status BETWEEN 100 AND 599", name="status_is_http"),
+    postgresql_partition_by="RANGE (id)",
 )
 
-# The worker's inbox: events it has applied, written in the transaction of their effect.
-processed_events: Final = sa.Table(
-    "processed_events",
+# Partitions of `api_audit` whose rows are in a file and no longer here. Append-only.
+archived_partitions: Final = sa.Table(
+    "archived_partitions",
     metadata,
-    sa.Column("wallet_id", sa.Text, primary_key=True),
-    sa.Column("event_id", sa.Text, primary_key=True),
-    _required("processed_at", _INSTANT, server_default=_NOW),
+    sa.Column("name", sa.Text, primary_key=True),
+    required("from_id", UUID),
+    required("to_id", UUID),
+    required("rows", sa.BigInteger),
+    # So many operations had their audit row among them.
+    required("operations", sa.BigInteger),
+    required("sha256", sa.Text),
+    required("archived_at", INSTANT, server_default=sa.text("clock_timestamp()")),
+    sa.CheckConstraint("from_id < to_id", name="range_not_empty"),
+    sa.CheckConstraint("rows >= 0 AND operations >= 0", name="counts"),
+    sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_is_hex"),
 )
 
-# What a wallet did so far. Totals rest at the 64-bit limit instead of failing beyond it.
-wallet_stats: Final = sa.Table(
-    "wallet_stats",
-    metadata,
-    sa.Column("wallet_id", sa.Text, primary_key=True),
-    _required("currency", sa.Text),
-    _required("total_deposited_minor", sa.BigInteger),
-    _required("total_withdrawn_minor", sa.BigInteger),
-    _required("total_transferred_in_minor", sa.BigInteger),
-    _required("total_transferred_out_minor", sa.BigInteger),
-    _required("last_activity_at", _INSTANT),
-    _required("suspicious", sa.Boolean),
-    sa.Column("suspicious_reason", sa.Text),
-    # Event time of the flag that the reason tells of.
-    sa.Column("suspicious_at", _INSTANT),
-    sa.CheckConstraint(
-        "total_deposited_minor >= 0 AND total_withdrawn_minor >= 0"
-        " AND total_transferred_in_minor >= 0 AND total_transferred_out_minor >= 0",
-        name="totals_not_negative",
-    ),
-    postgresql_with={"fillfactor": "70"},
-)
 
-# One verdict per rule and event; `verdict` is the payload of the WalletFlagged event.
-fraud_flags: Final = sa.Table(
-    "fraud_flags",
-    metadata,
-    sa.Column("wallet_id", sa.Text, primary_key=True),
-    sa.Column("event_id", sa.Text, primary_key=True),
-    sa.Column("rule_id", sa.Text, primary_key=True),
-    _required("rule_version", sa.Integer),
-    _required("reason", sa.Text),
-    _required("verdict", JSON),
-    _required("occurred_at", _INSTANT),
-    _required("flagged_at", _INSTANT),
-)
-
-# Letters that no retry could deliver, when there is no broker to hold them.
-dead_letters: Final = sa.Table(
-    "dead_letters",
-    metadata,
-    sa.Column("id", UUID, primary_key=True),
-    _required("queue", sa.Text),
-    _required("routing_key", sa.Text),
-    _required("body", sa.LargeBinary),
-    _required("error", sa.Text),
-    _required("error_class", sa.Text),
-    _required("attempts", sa.Integer),
-    _required("replays", sa.Integer),
-    _required("first_failed_at", _INSTANT),
-    _required("last_failed_at", _INSTANT),
-    sa.CheckConstraint("attempts >= 1 AND replays >= 0", name="counts"),
-)
-
-APPEND_ONLY: Final = ("ledger_entries", "events", "api_audit", "operations")
-
-REFUSE_CHANGE: Final = """
-CREATE FUNCTION refuse_change() RETURNS trigger LANGUAGE plpgsql AS $$
-BEGIN
-    RAISE EXCEPTION '% is append-only: % refused', TG_TABLE_NAME, TG_OP
-        USING ERRCODE = 'restrict_violation';
-END
-$$
-"""
-
-
-def append_only(table: str) -> tuple[str, ...]:
-    """Return the statements that make `table` refuse changes, even to a replica-mode session."""
-    run = "EXECUTE FUNCTION refuse_change()"
-    return (
-        f"CREATE TRIGGER append_only_rows BEFORE UPDATE OR DELETE ON {table} FOR EACH ROW {run}",
-        f"CREATE TRIGGER append_only_table BEFORE TRUNCATE ON {table} FOR EACH STATEMENT {run}",
-        f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only_rows",
-        f"ALTER TABLE {table} ENABLE ALWAYS TRIGGER append_only_table",
-    )
-
-
-def _attach_triggers() -> None:
+def _attach_ddl() -> None:
     # DDL() formats with %, the function's body has its own.
-    sa.event.listen(metadata, "before_create", _ddl(REFUSE_CHANGE.replace("%", "%%")))
-    for name in APPEND_ONLY:
-        for statement in append_only(name):
+    sa.event.listen(metadata, "before_create", _ddl(storage.REFUSE_CHANGE.replace("%", "%%")))
+    for name in (*storage.APPEND_ONLY, archived_partitions.name):
+        for statement in storage.append_only(name):
             sa.event.listen(metadata.tables[name], "after_create", _ddl(statement))
+    attached = f"ALTER TABLE {api_audit.name} ATTACH PARTITION {storage.AUDIT_REST} DEFAULT"
+    for statement in (*storage.audit_partition(storage.AUDIT_REST), attached):
+        sa.event.listen(api_audit, "after_create", _ddl(statement))
 
 
 def _ddl(statement: str) -> sa.DDL:
     return sa.DDL(statement)  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
 
-_attach_triggers()
+_attach_ddl()

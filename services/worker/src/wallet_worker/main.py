@@ -1,4 +1,4 @@
-"""This module is where the worker process starts: relay, consumer and recovery side by side."""
+"""This module is where the worker process starts: relay, consumer, recovery and upkeep as tasks."""
 
 import asyncio
 import signal
@@ -12,7 +12,7 @@ from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import GroupCommit
 from wallet_db_orm.outbox import RelaySession
 from wallet_runtime import logs
-from wallet_worker import consumers, recovery, relay
+from wallet_worker import consumers, recovery, relay, upkeep
 from wallet_worker.delivery import Delivery
 from wallet_worker.destinations import BrokerDestination, DirectDestination
 from wallet_worker.settings import WorkerSettings
@@ -41,6 +41,7 @@ async def work(settings: WorkerSettings) -> None:
         async with asyncio.TaskGroup() as parts:
             running = [
                 parts.create_task(recovery.run(database, lanes)),
+                parts.create_task(upkeep.run(database)),
                 parts.create_task(_beat(settings.heartbeat_file)),
             ]
             if settings.rabbitmq_url is not None:
