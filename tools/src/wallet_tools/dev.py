@@ -29,6 +29,7 @@ examples:
   tools/dev down --wipe               stop, and forget all data
   tools/dev test libs/common          a part of the tests; without arguments: all of them
   tools/dev check                     what CI runs
+  tools/dev bench --quick             how fast it is, beside pgbench
 
 A stack is a folder: --state DIR gives a second one that never meets the first.
 WALLET_*, RABBITMQ_*, FRAUD_*, LOG_* and ENABLE_SWAGGER are passed on to API and worker;
@@ -37,11 +38,12 @@ RABBITMQ_URL set to nothing (RABBITMQ_URL= tools/dev up) means: no broker."""
 
 def main(arguments: Sequence[str] | None = None) -> int:
     argv = list(sys.argv[1:] if arguments is None else arguments)
-    # These three have arguments of their own, which are none of our business.
+    # These have arguments of their own, which are none of our business.
     passed_on: dict[str, Callable[[list[str]], int]] = {
         "test": checks.run_tests,
         "demo": _demo,
         "wallet": _wallet,
+        "bench": _bench,
     }
     try:
         if argv and argv[0] in passed_on:
@@ -91,6 +93,7 @@ def _parser() -> argparse.ArgumentParser:
     stressing = verb("stress", "put a mixed load on the stack, then verify the books", _stress)
     stressing.add_argument("--users", type=int, default=32, help="simulated clients (default 32)")
     stressing.add_argument("--minutes", type=float, default=1.0, help="how long (default 1)")
+    verb("bench", "measure the service beside pgbench; see tools/dev bench --help", _never)
     verb("setup", "prepare the machine: the environment, RabbitMQ (as root)", _setup)
     verb("lock", "resolve the dependencies anew into requirements.lock", lambda _: checks.lock())
     for with_state in (downs, statuses, logs, stressing):
@@ -235,6 +238,10 @@ def _setup(_options: argparse.Namespace) -> int:
 
 def _demo(arguments: list[str]) -> int:
     return _run([sys.executable, "-m", "wallet_tools.demo", *arguments])
+
+
+def _bench(arguments: list[str]) -> int:
+    return _run([sys.executable, "-m", "wallet_tools.bench", *arguments])
 
 
 def _wallet(arguments: list[str]) -> int:
