@@ -26,8 +26,8 @@ class Database:
     The engines of one process, made lazily: nothing connects before the first statement.
 
     `primary` serves single transactions, `lanes` the group commit, `apart` the wallets that wait
-    for a stranger's lock (so that waiting takes no connection from anybody else), `reads` the
-    replica if there is one, else the primary.
+    for a stranger's lock (so that waiting takes no connection from anybody else), `fresh` reads
+    that must see the latest commit, `reads` all others, on the replica if there is one.
     """
 
     def __init__(
@@ -41,10 +41,12 @@ class Database:
         self.primary = _engine(url, application_name, pool_size, LOCK_TIMEOUT_MS)
         self.lanes = _engine(url, application_name, LANES, LANE_LOCK_TIMEOUT_MS)
         self.apart = _engine(url, application_name, _APART_CONNECTIONS, LOCK_TIMEOUT_MS)
+        # The same connections, for statements that are a transaction each.
+        self.fresh = _by_statement(self.primary)
         self.reads = (
-            _engine(read_url, application_name, pool_size, LOCK_TIMEOUT_MS)
+            _by_statement(_engine(read_url, application_name, pool_size, LOCK_TIMEOUT_MS))
             if read_url
-            else self.primary
+            else self.fresh
         )
 
     async def dispose(self) -> None:
@@ -64,9 +66,9 @@ Driver: TypeAlias = asyncpg.Connection
 
 
 @asynccontextmanager
-async def transaction(engine: AsyncEngine) -> AsyncIterator[Driver]:
+async def statement(engine: AsyncEngine) -> AsyncIterator[Driver]:
     """
-    Yield the driver's own connection inside one transaction: leaving commits, raising rolls back.
+    Yield the driver's own connection, for single statements that commit by themselves.
 
     For what runs thousands of times a second: a statement costs the driver a third of what it
     costs through SQLAlchemy, which still keeps the connection (docs/benchmarks.md).
@@ -78,13 +80,19 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[Driver]:
             await connection.invalidate()
             driver = await _driver(connection)
         try:
-            async with driver.transaction():
-                yield driver
+            yield driver
         except BaseException as error:
-            # What did not end with a clean rollback is not used again.
+            # What did not end cleanly is not used again.
             if not isinstance(error, Exception) or trouble(error) is Trouble.CONNECTION:
                 await connection.invalidate()
             raise
+
+
+@asynccontextmanager
+async def transaction(engine: AsyncEngine) -> AsyncIterator[Driver]:
+    """Yield the same inside one transaction: leaving commits, raising rolls back."""
+    async with statement(engine) as driver, driver.transaction():
+        yield driver
 
 
 async def _driver(connection: AsyncConnection) -> Driver:
@@ -98,6 +106,10 @@ def asyncpg_url(url: str) -> str:
     if scheme in {"postgres", "postgresql"}:
         scheme = "postgresql+asyncpg"
     return f"{scheme}{separator}{rest}"
+
+
+def _by_statement(engine: AsyncEngine) -> AsyncEngine:
+    return engine.execution_options(isolation_level="AUTOCOMMIT")
 
 
 def _engine(url: str, application_name: str, pool_size: int, lock_timeout_ms: int) -> AsyncEngine:

@@ -11,17 +11,15 @@ from litestar.static_files import create_static_files_router
 from pydantic import SecretStr
 
 from wallet_api import batches, health, openapi, reads, routes
-from wallet_api.books import Books
+from wallet_api.books import Books, open_books
 from wallet_api.edge import Edge
 from wallet_api.exchange import Exchange
 from wallet_api.problems import MEDIA_TYPE, Problem, fault
-from wallet_api.refusals import Refusals
 from wallet_api.security import authorizer, guard
 from wallet_api.settings import ApiSettings
 from wallet_api.shortcut import Shortcut
 from wallet_api.strict import StrictRequest, invalid_form
 from wallet_db_orm.database import Database
-from wallet_db_orm.group_commit import GroupCommit
 
 AnyRequest = Request[Any, Any, Any]
 
@@ -40,7 +38,7 @@ def create_app(settings: ApiSettings) -> Edge:
         application_name="wallet-api",
         read_url=replica.get_secret_value() if replica else None,
     )
-    books = Books(settings, database, GroupCommit(database), Refusals(database))
+    books = open_books(settings, database)
     shortcut = Shortcut({**routes.PLAIN, **reads.PLAIN}, books, authorizer(settings))
     return Edge(create_litestar(settings, books), shortcut, books.refusals.write)
 
@@ -51,7 +49,7 @@ def describe() -> Litestar:
         database_url=SecretStr("postgresql://unused"), auth="jwt", enable_swagger=True
     )
     database = Database("postgresql://unused", application_name="wallet-openapi")
-    books = Books(settings, database, GroupCommit(database), Refusals(database))
+    books = open_books(settings, database)
     return create_litestar(settings, books)
 
 

@@ -6,6 +6,7 @@ from wallet_api.refusals import Refusals
 from wallet_api.settings import ApiSettings
 from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import GroupCommit
+from wallet_db_orm.group_read import GroupRead
 
 
 class Books(msgspec.Struct, frozen=True):
@@ -14,4 +15,11 @@ class Books(msgspec.Struct, frozen=True):
     settings: ApiSettings
     database: Database
     lanes: GroupCommit
+    wallets: GroupRead
     refusals: Refusals
+
+
+def open_books(settings: ApiSettings, database: Database) -> Books:
+    """Return the books kept in `database`; nothing connects yet."""
+    lanes, wallets = GroupCommit(database), GroupRead(database.reads)
+    return Books(settings, database, lanes, wallets, Refusals(database))

@@ -60,7 +60,7 @@ async def readyz(books: NamedDependency[Books]) -> Response[Readiness]:
 async def _database(books: Books) -> str:
     try:
         async with asyncio.timeout(_CHECK_TIMEOUT_S):
-            await queries.ping(books.database.primary)
+            await queries.ping(books.database.fresh)
     except Exception:  # noqa: BLE001  # whatever it is, the database does not answer
         return "down"
     return "ok"

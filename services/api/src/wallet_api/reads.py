@@ -98,9 +98,8 @@ async def read_wallet(
 ) -> WalletAnswer:
     """Return the wallet as it stands, or as it stood `at` a time."""
     if at is None:
-        row = await queries.wallet(books.database.reads, wallet_id)
-    else:
-        row = await queries.wallet_at(books.database.reads, wallet_id, instant("at", at))
+        return wallet_answer(_there(await books.wallets.wallet(wallet_id)))
+    row = await queries.wallet_at(books.database.reads, wallet_id, instant("at", at))
     return wallet_answer(_there(row))
 
 
@@ -196,19 +195,19 @@ async def read_operation(
     key = unquote(raw_path.decode("latin-1").partition("/operations/")[2])
     operation = None
     if is_key(key):
-        operation = await queries.operation(books.database.primary, wallet_id, key)
+        operation = await queries.operation(books.database.fresh, wallet_id, key)
     if operation is None:
         raise Problem(404, "operation_not_found", "Nothing is recorded under this key.")
     transfer = None
     if operation.type == "transfer" and isinstance(operation.outcome, Receipt):
-        transfer = await queries.transfer(books.database.primary, operation.operation_id)
+        transfer = await queries.transfer(books.database.fresh, operation.operation_id)
     return operation_answer(operation, transfer[0].transfer if transfer else None)
 
 
 @get("/v1/transfers/{transfer_id:uuid}", responses=refusals(400, 404), tags=["past"])
 async def read_transfer(transfer_id: FromPath[UUID], books: NamedDependency[Books]) -> TransferView:
     """Return the transfer's state and every step with its time."""
-    found = await queries.transfer(books.database.primary, str(transfer_id))
+    found = await queries.transfer(books.database.fresh, str(transfer_id))
     if found is None:
         raise Problem(404, "transfer_not_found", "There is no such transfer.")
     stored, row = found

@@ -48,7 +48,7 @@ async def open_wallet(
     if isinstance(settled, Rejected):
         raise rejected(settled)
     assert isinstance(settled, Wallet)
-    row = await queries.wallet(books.database.primary, settled.id)
+    row = await queries.wallet(books.database.fresh, settled.id)
     return wallet_answer(row)
 
 
