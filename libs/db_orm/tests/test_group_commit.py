@@ -151,3 +151,34 @@ async def test_closing_finishes_what_is_queued(
 
     assert await books.balances() == {"w1": 1000, "w2": 100}
     assert len(await asyncio.gather(*calls)) == 9
+
+
+async def test_nobody_waits_longer_whoever_comes_and_goes(
+    ledger: "Ledger", books: "Books", a: "Builders", monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A held caller hears Busy at its own deadline, though earlier ones are done and more come."""
+    monkeypatch.setattr(group_commit, "PATIENCE_S", SHORT_PATIENCE_S)
+    for wallet_id in ("held", "free"):
+        await ledger.post(a.deposit(wallet_id, "9.00"))
+    told: list[tuple[float, float]] = []
+
+    async def hear(order: Withdraw) -> None:
+        asked_s = monotonic()
+        with pytest.raises(Busy):
+            await ledger.lanes.submit(Order(order, "trace"))
+        told.append((asked_s, monotonic()))
+
+    async with books.lock_on("held"):
+        callers = []
+        # The first of the stream start the one timer, and are resolved long before it ends.
+        while len(callers) < 20 or not all(each.done() for each in callers):
+            await ledger.insist(a.deposit("free", "0.01"))
+            if len(callers) < 20:
+                callers.append(asyncio.create_task(hear(a.withdrawal("held", "1.00"))))
+        await asyncio.gather(*callers)
+
+    assert ledger.lanes.pending == 0
+    assert [asked_s for asked_s, _ in told] == sorted(asked_s for asked_s, _ in told)
+    # What the loop itself is late by is no waiting; a statement or a lock would be.
+    assert all(heard_s - asked_s < SHORT_PATIENCE_S + LATE_MAX_S for asked_s, heard_s in told)
+    assert (await books.balances())["held"] == 900

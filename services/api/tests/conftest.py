@@ -66,17 +66,13 @@ def configured(load: Callable[..., ApiSettings], database_url: str) -> Callable[
 def client_of() -> Callable[[ApiSettings], AbstractAsyncContextManager[httpx.AsyncClient]]:
     """Return how to run the whole application in this process, from start-up to shutdown."""
 
-    @asynccontextmanager
-    async def run(settings: ApiSettings) -> AsyncIterator[httpx.AsyncClient]:
-        app = create_app(settings)
-        transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]  # litestar's and httpx' names for the same callable
-        async with (
-            _lifespan(app),
-            httpx.AsyncClient(transport=transport, base_url="http://wallet", timeout=30) as client,
-        ):
-            yield client
+    return lambda settings: _client_before(create_app(settings))
 
-    return run
+
+@pytest.fixture
+def client_before() -> Callable[[Edge], AbstractAsyncContextManager[httpx.AsyncClient]]:
+    """Return how to run an application that the test has put together, as `client_of` does."""
+    return _client_before
 
 
 @pytest.fixture
@@ -208,6 +204,16 @@ def eventually() -> Callable[[Callable[[], Awaitable[object]]], Awaitable[object
         return answer
 
     return ask
+
+
+@asynccontextmanager
+async def _client_before(app: Edge) -> AsyncIterator[httpx.AsyncClient]:
+    transport = httpx.ASGITransport(app, raise_app_exceptions=False)  # type: ignore[arg-type]  # litestar's and httpx' names for the same callable
+    async with (
+        _lifespan(app),
+        httpx.AsyncClient(transport=transport, base_url="http://wallet", timeout=30) as client,
+    ):
+        yield client
 
 
 @asynccontextmanager

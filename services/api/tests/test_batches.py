@@ -78,7 +78,7 @@ async def every_outcome(api: httpx.AsyncClient, twin: str) -> list[Command]:
         command("transfer", pays, "3", toWalletId=f"{twin}-full", requestId="back"),
         command("transfer", pays, "3", toWalletId=f"{twin}-nobody", requestId="nobody"),
         command("transfer", pays, "3", toWalletId=pays, requestId="myself"),
-        command("transfer", pays, "99999", toWalletId=other, requestId="poor"),
+        command("transfer", new, "99999", toWalletId=other, requestId="poor"),
     ]
 
 

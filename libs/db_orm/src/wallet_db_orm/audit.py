@@ -7,6 +7,7 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.transfer import TransferState
+from wallet_db_orm.database import statement
 from wallet_db_orm.statements import AUDIT_COLUMNS, RECORD_AUDIT, transpose
 
 
@@ -59,6 +60,5 @@ class DeferredAudit(msgspec.Struct, frozen=True):
 
 async def record_rows(engine: AsyncEngine, rows: Sequence[Sequence[object]]) -> None:
     """Write rows of requests that no ledger transaction wrote; a row that is there stays."""
-    async with engine.begin() as connection:
-        columns = transpose(rows, AUDIT_COLUMNS)
-        await connection.exec_driver_sql(RECORD_AUDIT, tuple(columns))
+    async with statement(engine) as connection:
+        await connection.execute(RECORD_AUDIT, *transpose(rows, AUDIT_COLUMNS))

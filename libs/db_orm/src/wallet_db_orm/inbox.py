@@ -4,13 +4,14 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.events import Event, WalletFlagged
 from wallet_common.fraud import FraudRules
 from wallet_db_orm import projections
+from wallet_db_orm.database import Driver, transaction
 from wallet_db_orm.projections import Flagged
+from wallet_db_orm.statements import transpose
 
 
 class Applied(msgspec.Struct, frozen=True):
@@ -28,7 +29,7 @@ async def apply(engine: AsyncEngine, events: Sequence[Event], rules: FraudRules)
     from what the ledger recorded. Locks the wallets' statistics in wallet order.
     """
     by_id = {(event.wallet_id, event.id): event for event in events}
-    async with engine.begin() as connection:
+    async with transaction(engine) as connection:
         known = await _known(connection, {wallet_id for wallet_id, _ in by_id})
         strangers = frozenset(wallet_id for wallet_id, _ in by_id if wallet_id not in known)
         fresh = await _claim(connection, {k: e for k, e in by_id.items() if k[0] in known})
@@ -37,33 +38,25 @@ async def apply(engine: AsyncEngine, events: Sequence[Event], rules: FraudRules)
     return Applied(flagged, strangers)
 
 
-async def _known(connection: AsyncConnection, wallet_ids: set[str]) -> set[str]:
-    rows = await connection.execute(_KNOWN, {"wallet_ids": list(wallet_ids)})
-    return set(rows.scalars())
+async def _known(connection: Driver, wallet_ids: set[str]) -> set[str]:
+    rows = await connection.fetch(_KNOWN, list(wallet_ids))
+    return {row[0] for row in rows}
 
 
-async def _claim(
-    connection: AsyncConnection, by_id: Mapping[tuple[str, str], Event]
-) -> Sequence[Event]:
+async def _claim(connection: Driver, by_id: Mapping[tuple[str, str], Event]) -> Sequence[Event]:
     """Note the events as processed and return those that were not; verdicts are no news."""
     steps = sorted(key for key, event in by_id.items() if not isinstance(event, WalletFlagged))
     if not steps:
         return []
-    rows = await connection.execute(
-        _CLAIM,
-        {
-            "wallet_ids": [wallet_id for wallet_id, _ in steps],
-            "event_ids": [event_id for _, event_id in steps],
-        },
-    )
-    return [by_id[row.wallet_id, row.event_id] for row in rows]
+    rows = await connection.fetch(_CLAIM, *transpose(steps, ("wallet_id", "event_id")))
+    return [by_id[row[0], row[1]] for row in rows]
 
 
-_KNOWN: Final = text("SELECT id FROM wallets WHERE id = ANY(CAST(:wallet_ids AS text[]))")
+_KNOWN: Final = "SELECT id FROM wallets WHERE id = ANY($1::text[])"
 
-_CLAIM: Final = text("""
+_CLAIM: Final = """
 INSERT INTO processed_events (wallet_id, event_id)
-SELECT * FROM unnest(CAST(:wallet_ids AS text[]), CAST(:event_ids AS text[]))
+SELECT * FROM unnest($1::text[], $2::text[])
 ON CONFLICT DO NOTHING
 RETURNING wallet_id, event_id
-""")
+"""

@@ -6,13 +6,12 @@ from datetime import datetime
 from typing import Final, assert_never
 
 import msgspec
-from sqlalchemy import text
-from sqlalchemy.ext.asyncio import AsyncConnection
 
 from wallet_common import events as facts
 from wallet_common.fraud import Flag, FraudRules, Withdrawal, examine
 from wallet_common.money import MAX_MINOR
 from wallet_db_orm import models
+from wallet_db_orm.database import Driver
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.statements import EVENT_COLUMNS, OUTBOX_COLUMNS, insert_many, transpose
 
@@ -62,7 +61,7 @@ class _Totals:
                 assert_never(event)
 
 
-async def add(connection: AsyncConnection, events: Sequence[facts.Event]) -> None:
+async def add(connection: Driver, events: Sequence[facts.Event]) -> None:
     """Add the events to the statistics of their wallets."""
     totals: dict[str, _Totals] = {}
     for event in events:
@@ -80,11 +79,11 @@ async def add(connection: AsyncConnection, events: Sequence[facts.Event]) -> Non
         for wallet_id, each in sorted(totals.items())
     ]
     if rows:
-        await connection.exec_driver_sql(_ADD, tuple(transpose(rows, _STATS_COLUMNS)))
+        await connection.execute(_ADD, *transpose(rows, _STATS_COLUMNS))
 
 
 async def flag(
-    connection: AsyncConnection, events: Sequence[facts.Event], rules: FraudRules
+    connection: Driver, events: Sequence[facts.Event], rules: FraudRules
 ) -> Sequence[Flagged]:
     """Examine the withdrawals among `events`; store and return the flags that are new."""
     withdrawals = [event for event in events if isinstance(event, facts.FundsWithdrawn)]
@@ -109,19 +108,17 @@ def _withdrawal(event: facts.FundsWithdrawn) -> Withdrawal:
 
 
 async def _earlier(
-    connection: AsyncConnection, withdrawals: Sequence[facts.FundsWithdrawn], rules: FraudRules
+    connection: Driver, withdrawals: Sequence[facts.FundsWithdrawn], rules: FraudRules
 ) -> dict[tuple[str, str], list[Withdrawal]]:
     """Return, by wallet and event, the withdrawals before it in the window, oldest first."""
-    rows = await connection.exec_driver_sql(
+    rows = await connection.fetch(
         _EARLIER,
-        (
-            [event.wallet_id for event in withdrawals],
-            [event.id for event in withdrawals],
-            [event.occurred_at for event in withdrawals],
-            [event.wallet_version for event in withdrawals],
-            rules.rapid_window_seconds,
-            EVIDENCE_MAX,
-        ),
+        [event.wallet_id for event in withdrawals],
+        [event.id for event in withdrawals],
+        [event.occurred_at for event in withdrawals],
+        [event.wallet_version for event in withdrawals],
+        rules.rapid_window_seconds,
+        EVIDENCE_MAX,
     )
     found: dict[tuple[str, str], list[Withdrawal]] = defaultdict(list)
     for row in rows:
@@ -131,11 +128,11 @@ async def _earlier(
 
 
 async def _store(
-    connection: AsyncConnection,
+    connection: Driver,
     raised: Sequence[Flagged],
     causes: dict[tuple[str, str], facts.FundsWithdrawn],
 ) -> None:
-    now: datetime = (await connection.execute(_NOW)).scalar_one()
+    now: datetime = await connection.fetchval(_NOW)
     flags, events, outbox, reasons = [], [], [], []
     for each in sorted(raised, key=lambda one: (one.wallet_id, one.event_id)):
         cause, verdict = causes[each.wallet_id, each.event_id], each.flag
@@ -151,10 +148,10 @@ async def _store(
         )
         outbox.append((each.wallet_id, event_id))
         reasons.append((each.wallet_id, cause.occurred_at, verdict.reason))
-    await connection.exec_driver_sql(_FLAG, tuple(transpose(flags, _FLAG_COLUMNS)))
-    await connection.exec_driver_sql(_TELL, tuple(transpose(events, _EVENT_COLUMNS)))
-    await connection.exec_driver_sql(_SEND, tuple(transpose(outbox, OUTBOX_COLUMNS)))
-    await connection.exec_driver_sql(_SUSPECT, tuple(transpose(reasons, ("", "", ""))))
+    await connection.execute(_FLAG, *transpose(flags, _FLAG_COLUMNS))
+    await connection.execute(_TELL, *transpose(events, _EVENT_COLUMNS))
+    await connection.execute(_SEND, *transpose(outbox, OUTBOX_COLUMNS))
+    await connection.execute(_SUSPECT, *transpose(reasons, ("", "", "")))
 
 
 def _verdict(flag: Flag, currency: str, now: datetime) -> facts.Verdict:
@@ -179,7 +176,7 @@ _FLAG_COLUMNS: Final = (
     *("wallet_id", "event_id", "rule_id", "rule_version", "reason", "verdict"),
     *("occurred_at", "flagged_at"),
 )
-_NOW: Final = text("SELECT now()")
+_NOW: Final = "SELECT now()"
 
 
 def _saturating(column: str) -> str:

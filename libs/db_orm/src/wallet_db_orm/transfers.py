@@ -12,6 +12,7 @@ from wallet_common.operations import Receipt
 from wallet_common.transfer import Transfer
 from wallet_common.wallet import Rejected
 from wallet_db_orm import statements as sql
+from wallet_db_orm.database import statement
 from wallet_db_orm.group_commit import GroupCommit
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Order, Recorded
@@ -59,9 +60,10 @@ async def finish(lanes: GroupCommit, stored: StoredTransfer) -> Transfer:
 
 async def load(engine: AsyncEngine, wallet_id: str, transfer_id: str) -> StoredTransfer:
     """Read a transfer by its key; it must exist."""
-    async with engine.connect() as connection:
-        rows = await connection.exec_driver_sql(sql.READ_TRANSFERS, ([wallet_id], [transfer_id]))
-        return stored_transfer_of(rows.one())
+    async with statement(engine) as connection:
+        rows = await connection.fetch(sql.READ_TRANSFERS, [wallet_id], [transfer_id])
+    assert len(rows) == 1, "the caller has just read its operation"
+    return stored_transfer_of(rows[0])
 
 
 async def unfinished(

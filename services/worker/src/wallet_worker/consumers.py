@@ -12,6 +12,7 @@ from faststream.rabbit import Channel, RabbitBroker, RabbitMessage
 from wallet_common.events import decode
 from wallet_common.topology import Topology
 from wallet_worker import topology as declared
+from wallet_worker.acks import Acks
 from wallet_worker.dead_letters import Letters
 from wallet_worker.delivery import Delivery
 from wallet_worker.links import CONNECT_TIMEOUT_S, DECLARE_TIMEOUT_S, leave, watched
@@ -88,11 +89,14 @@ def _subscribe(
     # such messages would stay unacknowledged, up to the whole prefetch window.
     subscriber.running = True
 
+    acks = Acks()
+
     @subscriber
     async def on_message(message: RabbitMessage) -> None:
         try:
             await delivery.deliver(decode(message.body))
         except Exception as error:  # noqa: BLE001  # becomes the letter's reason
             await letters.give_up(message.raw_message, error)
+            acks.settled(message.raw_message)
         else:
-            await message.ack()
+            acks.done(message.raw_message)

@@ -1,5 +1,6 @@
 """This module is where committed events are followed from the outbox to the broker."""
 
+import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from typing import TYPE_CHECKING
@@ -79,25 +80,29 @@ async def test_each_wallets_events_go_out_in_order(
 async def test_a_batch_waits_for_its_confirms_together(
     bank: "Bank",
     wire: "Wire",
-    worker_at: Callable[..., "Worker"],
+    topology: Topology,
     proxy_to: Callable[[int], Awaitable["Proxy"]],
     until: Until,
 ) -> None:
     """While not one confirm has come back, the whole batch has reached the broker already."""
     tapped = await wire.tap()
     proxy = await proxy_to(wire.broker.port)
-    worker = worker_at(proxy.on_the_way(wire.broker.url))
-    worker.start_relay()
-    await bank.deposit("first")
-    await until(bank.has_sent_all)
+    session = RelaySession(bank.url)
+    out = BrokerDestination(proxy.on_the_way(wire.broker.url), topology)
+    await bank.deposits(9, *(f"w{number}" for number in range(10)))
+    assert await session.acquire()
+    first, *others = await session.take(100)
+    assert await out.send([first]) == {first.position}
 
     proxy.hush("back")
-    await bank.deposits(9, *(f"w{number}" for number in range(10)))
-    await until(lambda: len(tapped) >= 2 + 100)
+    sending = asyncio.create_task(out.send(others))
+    await until(lambda: len(tapped) == 100)
 
-    assert await bank.pending() == 100
+    assert not sending.done()
     proxy.speak()
-    await until(bank.has_sent_all)
+    assert await sending == {each.position for each in others}
+    await out.close()
+    await session.close()
 
 
 async def test_an_unroutable_event_is_an_error_not_a_confirm(
