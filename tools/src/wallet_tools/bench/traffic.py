@@ -1,0 +1,133 @@
+"""This module is where the requests of each load are spelled, for the generator of our own."""
+
+import random
+from collections import deque
+from collections.abc import Callable
+from typing import Final
+
+import msgspec
+
+from wallet_tools.bench.plan import BULK_COMMANDS, Load
+
+FUNDS: Final = "1000000.00"
+REPLAY_EVERY: Final = 10
+
+
+class Traffic(msgspec.Struct, frozen=True):
+    """
+    What is sent: the kind of request, over how many wallets, under which request ids.
+
+    `prefix` makes the ids unique across runs; `distance` is how many requests ago a replayed one
+    was sent first, so that it has been answered by then.
+    """
+
+    kind: str
+    prefix: str
+    pool: int
+    distance: int = 256
+    batch: int = BULK_COMMANDS
+    seed: int = 1
+
+    @property
+    def is_write(self) -> bool:
+        return self.kind != "read"
+
+    @property
+    def entries_per_request(self) -> int:
+        """Return the most ledger entries that one request makes."""
+        return {"read": 0, "mixed": 2, "bulk": self.batch}.get(self.kind, 1)
+
+    @property
+    def operations_per_request(self) -> int:
+        return self.batch if self.kind == "bulk" else 1
+
+
+def traffic_of(load: Load, prefix: str, wallets: int, connections: int, seed: int) -> Traffic:
+    kind = {Load.MIXED: "mixed", Load.REPLAYS: "replays", Load.READS: "read", Load.BULK: "bulk"}
+    pool = 1 if load is Load.HOT else wallets
+    return Traffic(kind.get(load, "deposit"), prefix, pool, 2 * connections, seed=seed)
+
+
+class Requests:
+    """Makes one request after the other, as bytes, and counts what they ask for."""
+
+    def __init__(self, traffic: Traffic, host: str, number: int = 0) -> None:
+        self._traffic = traffic
+        self._prefix = f"{traffic.prefix}-{number}-"
+        self._head = f" HTTP/1.1\r\nHost: {host}\r\n"
+        self._random = random.Random(traffic.seed + number)
+        self._old: deque[bytes] = deque(maxlen=traffic.distance)
+        self._fresh = 0
+        makers: dict[str, Callable[[], bytes]] = {
+            "deposit": self._deposit,
+            "read": self._read,
+            "mixed": self._mixed,
+            "replays": self._replays,
+            "bulk": self._bulk,
+            "fund": self._fund,
+        }
+        self._make = makers[traffic.kind]
+        self.sent = 0
+        self.repeated = 0
+        self.entries = 0
+
+    def next(self) -> bytes:
+        self.sent += 1
+        return self._make()
+
+    def _wallet(self) -> str:
+        return f"bench-{self._random.randrange(self._traffic.pool)}"
+
+    def _read(self) -> bytes:
+        return f"GET /v1/wallets/{self._wallet()}{self._head}\r\n".encode()
+
+    def _fund(self) -> bytes:
+        self.entries += 1
+        return self._order(f"bench-{self.sent - 1}", "deposit", FUNDS)
+
+    def _deposit(self) -> bytes:
+        self.entries += 1
+        return self._order(self._wallet(), "deposit")
+
+    def _mixed(self) -> bytes:
+        match self.sent % 3:
+            case 0:
+                return self._deposit()
+            case 1:
+                self.entries += 1
+                return self._order(self._wallet(), "withdraw")
+            case _:
+                self.entries += 2
+                pool = self._traffic.pool
+                sender = self._random.randrange(pool)
+                recipient = (sender + self._random.randrange(1, pool)) % pool
+                rest = f',"toWalletId":"bench-{recipient}"'
+                return self._order(f"bench-{sender}", "transfer", rest=rest)
+
+    def _replays(self) -> bytes:
+        if self.sent % REPLAY_EVERY == 0 and len(self._old) == self._traffic.distance:
+            self.repeated += 1
+            return self._old[0]
+        request = self._deposit()
+        self._old.append(request)
+        return request
+
+    def _bulk(self) -> bytes:
+        commands = []
+        for _ in range(self._traffic.batch):
+            self._fresh += 1
+            commands.append(
+                f'{{"type":"deposit","walletId":"{self._wallet()}","amount":"1.00",'
+                f'"requestId":"{self._prefix}{self._fresh}"}}'
+            )
+        self.entries += self._traffic.batch
+        return self._post("/v1/batches", f'{{"atomic":false,"commands":[{",".join(commands)}]}}')
+
+    def _order(self, wallet: str, verb: str, amount: str = "1.00", rest: str = "") -> bytes:
+        self._fresh += 1
+        body = f'{{"amount":"{amount}","requestId":"{self._prefix}{self._fresh}"{rest}}}'
+        return self._post(f"/v1/wallets/{wallet}/{verb}", body)
+
+    def _post(self, path: str, body: str) -> bytes:
+        headers = f"Content-Type: application/json\r\nContent-Length: {len(body)}\r\n"
+        return f"POST {path}{self._head}{headers}\r\n{body}".encode()
