@@ -65,7 +65,6 @@ def configured(load: Callable[..., ApiSettings], database_url: str) -> Callable[
 @pytest.fixture
 def client_of() -> Callable[[ApiSettings], AbstractAsyncContextManager[httpx.AsyncClient]]:
     """Return how to run the whole application in this process, from start-up to shutdown."""
-
     return lambda settings: _client_before(create_app(settings))
 
 

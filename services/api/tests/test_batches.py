@@ -139,9 +139,11 @@ async def test_commands_of_one_wallet_are_carried_out_in_their_order(
     api: httpx.AsyncClient,
 ) -> None:
     """What one command leaves in a wallet is what its next command finds, on every wallet."""
-    story = [("deposit", "5", 201, "5.00"), ("withdraw", "3", 201, "2.00")]
-    story += [("withdraw", "3", 422, None), ("deposit", "1", 201, "3.00")]
-    story += [("withdraw", "3", 201, "0.00"), ("withdraw", "0.01", 422, None)]
+    story: list[tuple[str, str, int, str | None]] = [
+        *(("deposit", "5", 201, "5.00"), ("withdraw", "3", 201, "2.00")),
+        *(("withdraw", "3", 422, None), ("deposit", "1", 201, "3.00")),
+        *(("withdraw", "3", 201, "0.00"), ("withdraw", "0.01", 422, None)),
+    ]
     steps = [(f"w{number}", *step) for step in story for number in range(40)]
 
     answers = await send(api, [command(kind, wallet, sum_) for wallet, kind, sum_, *_ in steps])

@@ -1,13 +1,14 @@
 """Promises about the shortcut: plain requests take it, and nobody can tell the difference."""
 
 import re
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Callable
 from contextlib import AbstractAsyncContextManager
 from typing import Any, NamedTuple
 
 import asyncpg
 import httpx
 import pytest
+from litestar.enums import ScopeType
 from litestar.types import Receive, Scope, Send
 
 from wallet_api import reads, routes
@@ -32,7 +33,6 @@ VOLATILE = re.compile(
     r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(?:\.\d+)?Z"
 )
 ClientBefore = Callable[[Edge], AbstractAsyncContextManager[httpx.AsyncClient]]
-Look = Callable[[], Awaitable[tuple[int, ...]]]
 
 
 class Row(NamedTuple):
@@ -109,30 +109,6 @@ ENCODED = [
     Row("POST", "/v1/wallets/@w/d%65posit", 201, GOOD),
     Row("POST", "/v1/wallets/%40@w/deposit", 400, GOOD),
 ]
-# Each is one flat object at first sight.
-LOOKS_SIMPLE = [
-    *(b'{"amount":"1","amo%bnt":"2"}' % each for each in (b"\\u0075", b"u")),
-    *(b'{"amo\\u0075nt":"1","amo\\u0075nt":"1"}', b'{"\\u0061mount":"1","amount" :"1"}'),
-    *(b'{"amount":"1","requestId":"a","requestId":"b"}', b'{"amount":"1","amount":NaN}'),
-    *(
-        b'{"amount":"1\xff"}',
-        b'{"amount":"\xed\xa0\x80"}',
-        b'{"amount":1\xff}',
-        b'{"amount":\xc0\xb1}',
-    ),
-    *(b'{"amount":"1","reference":"\xff"}', b'{"amount":"1","reference":"\xc0\xaf"}'),
-    *(b'{"amount":"1","reference":"\\ud800"}', b'{"amount":"1","reference":"a\\u0000"}'),
-    *(b'{"amount":"1","metadata":{"a":1,"a":2}}', b'{"amount":"1","metadata":{"a":{"b":1,"b":1}}}'),
-    *(b'{"amount":"1","metadata":[{"a":1,"a":1}]}', b'{"amount":"1","metadata":{"a":[NaN]}}'),
-    *(b'{"amount":"1","metadata":NaN}', b'{"amount":"1","metadata":[-Infinity]}'),
-    *(b'{"amount":"1","metadata":{"\\u0061":1,"a":1}}', b'{"amount":"1","metadata":"\xff"}'),
-    *(
-        b'{"amount":"1","metadata":%b}' % each
-        for each in (b"[" * 20_000, b"\\", b"nul", b"1e", b"")
-    ),
-    *(b'{"amount":%b}' % each for each in (b"[" * 20_000, b"[]", b"NaN", b"tru", b'"1"}', b'"1",')),
-    *(b'{"amount":"1"}%b' % each for each in (b"}", b"{", b",", b"1", b"\xff", b"\x00")),
-]
 
 
 class Application(NamedTuple):
@@ -149,7 +125,7 @@ def build(settings: ApiSettings, *, has_shortcut: bool) -> tuple[Edge, list[str]
     litestar = create_litestar(settings, books)
 
     async def framework(scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http":
+        if scope["type"] == ScopeType.HTTP:
             framed.append(scope["path"])
         await litestar(scope, receive, send)
 
@@ -173,9 +149,11 @@ async def twins(
         yield Application(one, quick_framed), Application(other, slow_framed)
 
 
-def alike(text: str) -> str:
-    for name in TWINS:
-        text = text.replace(name, "twin")
+def alike(text: str, name: str = "") -> str:
+    if name == "allow":  # whose order means nothing and differs from run to run
+        return ", ".join(sorted(text.split(", ")))
+    for twin in TWINS:
+        text = text.replace(twin, "twin")
     return VOLATILE.sub("<some>", text)
 
 
@@ -194,10 +172,11 @@ async def seen(sql: asyncpg.Connection, answered: httpx.Response) -> dict[str, A
         " FROM api_audit WHERE trace_id = $1",
         answered.headers["X-Trace-Id"],
     )
+    headers = answered.headers.multi_items()
     return {
         "status": answered.status_code,
         "body": alike(answered.text),
-        "headers": sorted((name, alike(text)) for name, text in answered.headers.multi_items()),
+        "headers": sorted((name, alike(text, name)) for name, text in headers),
         "audit": [alike(repr(dict(row))) for row in rows],
     }
 
@@ -285,20 +264,6 @@ async def test_who_may_not_is_told_the_same(
             answered, is_framed = await compare(twins, sql, row, number)
             assert not is_framed, row
             assert ("WWW-Authenticate" in answered.headers) == (status == 401)
-
-
-async def test_a_body_that_only_looks_simple_is_refused(
-    twins: tuple[Application, Application], sql: asyncpg.Connection, books: Look
-) -> None:
-    """Keys spelled twice, bytes that are no text, numbers that are none: 400 on both ways."""
-    await open_wallets(twins)
-    before = await books()
-
-    for number, body in enumerate(LOOKS_SIMPLE):
-        row = Row("POST", "/v1/wallets/@w/deposit", 400, body)
-        _, is_framed = await compare(twins, sql, row, number)
-        assert not is_framed, row
-    assert await books() == before
 
 
 async def test_who_comes_when_all_is_full_is_told_the_same(

@@ -59,13 +59,13 @@ class GroupCommit:
         """
         Queue `order` and return what will be settled after COMMIT.
 
-        Awaiting it raises IdempotencyKeyReused, or Busy after `PATIENCE_S` at the latest; when the
-        queue is full that is raised right here. Cancelling does no harm.
+        Awaiting it raises IdempotencyKeyReused, or Busy: at once when the queue is full, after
+        `PATIENCE_S` at the latest. Cancelling does no harm.
         """
-        if not self.has_room(1):
-            message = "too many requests are waiting"
-            raise Busy(message)
         answer: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+        if not self.has_room(1):
+            answer.set_exception(Busy("too many requests are waiting"))
+            return answer
         waiting = _Waiting(order, answer, monotonic() + PATIENCE_S)
         self.pending += 1
         answer.add_done_callback(self._leave)
@@ -181,13 +181,25 @@ class _Lane:
         kind = trouble(error)
         self._is_clear = False
         if kind is Trouble.CONTENTION and self._apart_for is None:
-            for each in batch:
-                self._group.set_apart(each)
+            self._set_apart(batch)
         elif kind is Trouble.OTHER and len(batch) > 1 and not isinstance(error, Busy):
             for each in batch:
                 await self._settle([each])
         else:
             _fail(batch, error)
+
+
+    def _set_apart(self, batch: Sequence[_Waiting]) -> None:
+        """Move the wallets of `batch` out of this lane, with what they have queued, in order."""
+        wallet_ids = {each.order.command.wallet_id for each in batch}
+        queued, self._queue = self._queue, deque()
+        for each in batch:
+            self._group.set_apart(each)
+        for each in queued:
+            if each.order.command.wallet_id in wallet_ids:
+                self._group.set_apart(each)
+            else:
+                self._queue.append(each)
 
 
 def _resolve(batch: Sequence[_Waiting], applied: Sequence[Applied | None]) -> Sequence[_Waiting]:

@@ -5,6 +5,7 @@ As in the group commit there is no timer: what is asked while a statement runs f
 """
 
 import asyncio
+from itertools import islice
 from typing import Final
 
 from sqlalchemy.ext.asyncio import AsyncEngine
@@ -39,9 +40,8 @@ class GroupRead:
     async def _run(self) -> None:
         try:
             while self._asked:
-                taken = dict(
-                    [self._asked.popitem() for _ in range(min(BATCH_MAX, len(self._asked)))]
-                )
+                oldest = list(islice(self._asked, BATCH_MAX))
+                taken = {wallet_id: self._asked.pop(wallet_id) for wallet_id in oldest}
                 await self._answer(taken)
         finally:
             self._running = None

@@ -30,6 +30,7 @@ _RFC_3339: Final = re.compile(
 _MSGSPEC_PLACE: Final = re.compile(r"\A(?P<message>.*) - at `\$\.?(?P<place>.*)`\Z", re.DOTALL)
 # What a pattern means, by the field that has it; a regular expression is no help to a caller.
 _FORMS: Final = {
+    "commands": "must have 1 to 1000 items",
     "requestId": "must be 1 to 128 printable ASCII characters without spaces",
     "ownerId": "must be 1 to 128 printable ASCII characters without spaces",
     "currency": "must be a code of three capital letters",
@@ -214,5 +215,5 @@ def invalid_form(field: str, message: str) -> Problem:
     """Return the problem of a field that the decoder refused, told in words."""
     wire_name = "walletId" if field == "wallet_id" else field
     if "matching regex" in message or "of length" in message:
-        message = _FORMS.get(wire_name, _WALLET_FORM)
+        message = _FORMS.get(wire_name.rpartition(".")[2], _WALLET_FORM)
     return invalid(wire_name, message[:200])
