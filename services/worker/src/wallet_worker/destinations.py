@@ -3,11 +3,14 @@
 import asyncio
 from collections.abc import Sequence
 from time import monotonic
+from typing import Final
 
 import aio_pika
 import msgspec
 import structlog
-from aio_pika.abc import AbstractConnection, AbstractExchange
+from aio_pika.abc import AbstractConnection
+from aiormq.abc import AbstractChannel
+from pamqp.commands import Basic
 
 from wallet_common.errors import Poison
 from wallet_common.events import decode
@@ -26,6 +29,10 @@ from wallet_worker.links import (
 )
 from wallet_worker.pauses import Pauses, in_short
 
+# What the client library's queue holds. More at once would wait for each other in a row, with a
+# write to the socket for each; so many leave with one.
+_FRAMES_AT_ONCE: Final = 10
+
 log = structlog.get_logger("wallet_worker")
 
 
@@ -37,7 +44,7 @@ class BrokerDestination:
         self._topology = topology
         self._pauses = Pauses("relay.unconfirmed")
         self._connection: AbstractConnection | None = None
-        self._exchange: AbstractExchange | None = None
+        self._channel: AbstractChannel | None = None
 
     @property
     def held_back(self) -> set[str]:
@@ -45,11 +52,22 @@ class BrokerDestination:
 
     async def send(self, batch: Sequence[Pending]) -> set[int]:
         """Return the confirmed positions; raises if there is none: better start afresh."""
-        exchange = self._exchange or await self._connect()
+        channel = self._channel or await self._connect()
         # Started in order on one channel, so the broker sees them in order.
-        results = await asyncio.gather(
-            *(self._publish(exchange, pending) for pending in batch), return_exceptions=True
-        )
+        started: list[asyncio.Task[None]] = []
+        for pending in batch:
+            started.append(asyncio.create_task(self._publish(channel, pending)))
+            if len(started) % _FRAMES_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        try:
+            await asyncio.wait(started, timeout=CONFIRM_TIMEOUT_S)
+        finally:
+            for each in started:
+                each.cancel()
+        results = [
+            TimeoutError("no confirm in time") if isinstance(each, asyncio.CancelledError) else each
+            for each in await asyncio.gather(*started, return_exceptions=True)
+        ]
         failures = [result for result in results if isinstance(result, BaseException)]
         if len(failures) == len(batch):
             raise failures[0]
@@ -62,29 +80,35 @@ class BrokerDestination:
         }
 
     async def close(self) -> None:
-        connection, self._connection, self._exchange = self._connection, None, None
+        connection, self._connection, self._channel = self._connection, None, None
         if connection is not None:
             await leave(connection)
 
-    async def _connect(self) -> AbstractExchange:
+    async def _connect(self) -> AbstractChannel:
         self._connection = await aio_pika.connect(self._url, timeout=CONNECT_TIMEOUT_S)
         async with asyncio.timeout(DECLARE_TIMEOUT_S):
             channel = await self._connection.channel(publisher_confirms=True, on_return_raises=True)
             # Before the first event: a consumer that never ran yet must not make it unroutable.
             await declared.declare(channel, self._topology)
-            self._exchange = await channel.get_exchange(self._topology.exchange)
-        return self._exchange
+            self._channel = await channel.get_underlay_channel()
+        return self._channel
 
-    async def _publish(self, exchange: AbstractExchange, pending: Pending) -> None:
-        message = aio_pika.Message(
+    async def _publish(self, channel: AbstractChannel, pending: Pending) -> None:
+        # Past the exchange object, which would hold each message back until the one before it has
+        # left the process.
+        await channel.basic_publish(
             pending.body,
-            message_id=pending.event_id,
-            type=pending.routing_key,
-            content_type="application/json",
-            delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
-        )
-        await exchange.publish(
-            message, pending.routing_key, mandatory=True, timeout=CONFIRM_TIMEOUT_S
+            exchange=self._topology.exchange,
+            routing_key=pending.routing_key,
+            properties=Basic.Properties(
+                message_id=pending.event_id,
+                correlation_id=pending.event_id,
+                message_type=pending.routing_key,
+                content_type="application/json",
+                delivery_mode=aio_pika.DeliveryMode.PERSISTENT,
+            ),
+            mandatory=True,
+            wait=False,  # type: ignore[call-arg]  # lacks in the abstract class only
         )
 
 
