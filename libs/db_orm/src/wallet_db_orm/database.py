@@ -120,6 +120,9 @@ def _engine(url: str, application_name: str, pool_size: int, lock_timeout_ms: in
         "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_TIMEOUT_MS),
         "timezone": "UTC",
         "jit": "off",
+        # Every statement finds its rows by a key. A plan made while a table was empty, and kept,
+        # would go on reading all of it as it grows.
+        "enable_seqscan": "off",
     }
     return create_async_engine(
         asyncpg_url(url),
