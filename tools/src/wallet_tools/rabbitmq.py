@@ -26,6 +26,8 @@ NODE: Final = "wallet@localhost"
 # queue never works again. Writing it every 100 ms shrinks that second. (No spaces: a shell splits.)
 ERLANG_ARGUMENTS: Final = (
     "+S 2:2",
+    # Its schedulers sleep instead of spinning: the cores are shared with everything else.
+    "+sbwt none +sbwtdcpu none +sbwtdio none",
     "-kernel inet_dist_use_interface {127,0,0,1}",
     "-eval F=fun(G)->[dets:sync(T)||T<-dets:all()],timer:sleep(100),G(G)end,spawn(fun()->F(F)end)",
 )

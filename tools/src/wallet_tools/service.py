@@ -1,6 +1,7 @@
 """This module is where API and worker are started as children of the supervisor."""
 
 import contextlib
+import os
 import signal
 import socket
 import subprocess
@@ -14,16 +15,22 @@ from wallet_tools.state import appended
 
 # Longer than the services' own limit for a request that is under way.
 GRACE_SECONDS: Final = 12.0
+_NICENESS: Final = 5
 
 
 @dataclass(slots=True)
 class Service:
-    """One process of the API or the worker; those of the API share one listening socket."""
+    """
+    One process of the API or the worker; those of the API share one listening socket.
+
+    One that `gives_way` has less of a claim to a processor than the others.
+    """
 
     command: tuple[str, ...]
     environment: Mapping[str, str]
     log: Path
     listener: socket.socket | None
+    gives_way: bool = False
     process: subprocess.Popen[bytes] | None = None
 
     def launch(self) -> subprocess.Popen[bytes]:
@@ -42,6 +49,8 @@ class Service:
                 start_new_session=True,
                 pass_fds=descriptors,
             )
+        if self.gives_way:
+            _give_way(self.process.pid)
         return self.process
 
     def stop(self) -> None:
@@ -51,3 +60,10 @@ class Service:
             self.process.send_signal(number)
             with contextlib.suppress(subprocess.TimeoutExpired):
                 self.process.wait(GRACE_SECONDS)
+
+
+def _give_way(pid: int) -> None:
+    os.setpriority(os.PRIO_PROCESS, pid, _NICENESS)
+    # Where sessions are scheduled as groups, only the niceness of the group counts between them.
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{pid}/autogroup").write_text(f"{_NICENESS}\n", "ascii")

@@ -155,7 +155,9 @@ class Supervisor:
         self, name: str, number: int, command: tuple[str, ...], listener: socket.socket | None
     ) -> None:
         log = self.state.logs / f"{name}.out"
-        service = Service(command, self._service_environment(), log, listener)
+        # What is accepted must also be told: on cores that they share the API, under more load than
+        # these can bear, would leave the worker further and further behind.
+        service = Service(command, self._service_environment(), log, listener, name == "api")
         self._keep(name, service.launch, service.stop, number)
 
     def _keep(
