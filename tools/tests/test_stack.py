@@ -54,6 +54,17 @@ def test_a_second_up_changes_nothing(running: StateFolder, stand_ins: Options) -
     assert stack.up(running, stand_ins, say=silent) == run_of(running)
 
 
+def test_the_api_gives_way_to_the_worker(running: StateFolder) -> None:
+    """Where processors are short the worker goes before the API, which would outrun it."""
+    pids = run_of(running).pids
+
+    [api], [worker] = (
+        {os.getpriority(os.PRIO_PROCESS, p) for p in ps} for ps in (pids.api, pids.worker)
+    )
+
+    assert api > worker
+
+
 def test_a_second_up_with_other_options_is_refused(
     running: StateFolder, stand_ins: Options
 ) -> None:

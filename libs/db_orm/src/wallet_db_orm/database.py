@@ -59,7 +59,10 @@ class Row(asyncpg.Record):  # type: ignore[misc]  # the driver is untyped
     """A row of the driver's; its columns are attributes too."""
 
     def __getattr__(self, name: str) -> Any:  # noqa: ANN401  # whatever the column holds
-        return self[name]
+        try:
+            return self[name]
+        except KeyError:
+            raise AttributeError(name) from None
 
 
 Driver: TypeAlias = asyncpg.Connection
@@ -120,8 +123,7 @@ def _engine(url: str, application_name: str, pool_size: int, lock_timeout_ms: in
         "idle_in_transaction_session_timeout": str(_IDLE_IN_TRANSACTION_TIMEOUT_MS),
         "timezone": "UTC",
         "jit": "off",
-        # Every statement finds its rows by a key. A plan made while a table was empty, and kept,
-        # would go on reading all of it as it grows.
+        # A plan that was made while a table was empty must not go on reading all of it.
         "enable_seqscan": "off",
     }
     return create_async_engine(

@@ -27,6 +27,8 @@ PENDING_MAX: Final = 4_096
 PATIENCE_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.05
 _PAUSE_MAX_S: Final = 0.5
+# So long a wallet whose lock was still held keeps its own lane though nobody asks for it.
+_STAYS_APART_S: Final = 30.0
 
 
 class _Waiting(msgspec.Struct):
@@ -88,9 +90,18 @@ class GroupCommit:
             self._apart[wallet_id] = own
         self._apart[wallet_id].put(waiting)
 
-    def rejoin(self, wallet_id: str) -> None:
+    def follow_apart(self, waiting: _Waiting, lane: "_Lane") -> bool:
+        """Queue an order of `lane` behind those of its wallet that have left it; say if it was."""
+        own = self._apart.get(waiting.order.command.wallet_id)
+        if own is None or own is lane:
+            return False
+        own.put(waiting)
+        return True
+
+    def rejoin(self, wallet_id: str, lane: "_Lane") -> None:
         """Forget a wallet's own lane; its next order goes the common way again."""
-        del self._apart[wallet_id]
+        if self._apart.get(wallet_id) is lane and not lane.is_running:
+            del self._apart[wallet_id]
 
     def _leave(self, _: asyncio.Future[Settled]) -> None:
         self.pending -= 1
@@ -152,8 +163,11 @@ class _Lane:
         finally:
             self._running = None
             # While its lock is still held the wallet stays apart: its next caller delays no one.
-            if self._apart_for is not None and self._is_clear:
-                self._group.rejoin(self._apart_for)
+            if self._apart_for is not None:
+                stays_s = 0 if self._is_clear else _STAYS_APART_S
+                asyncio.get_running_loop().call_later(
+                    stays_s, self._group.rejoin, self._apart_for, self
+                )
 
     async def _settle(self, batch: Sequence[_Waiting]) -> None:
         """Resolve every caller of the batch, whatever happens."""
@@ -182,12 +196,13 @@ class _Lane:
         self._is_clear = False
         if kind is Trouble.CONTENTION and self._apart_for is None:
             self._set_apart(batch)
-        elif kind is Trouble.OTHER and len(batch) > 1 and not isinstance(error, Busy):
+        elif kind is Trouble.OTHER and len(batch) > 1:
             for each in batch:
-                await self._settle([each])
+                # What its wallet's earlier order met may have moved the wallet out of here.
+                if not self._group.follow_apart(each, self):
+                    await self._settle([each])
         else:
             _fail(batch, error)
-
 
     def _set_apart(self, batch: Sequence[_Waiting]) -> None:
         """Move the wallets of `batch` out of this lane, with what they have queued, in order."""

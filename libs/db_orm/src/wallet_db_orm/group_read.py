@@ -14,6 +14,8 @@ from wallet_db_orm.database import Row, Trouble, statement, trouble
 from wallet_db_orm.queries import WALLET_COLUMNS
 
 BATCH_MAX: Final = 256
+# No statement is waited for longer, its repetition on a new connection included.
+PATIENCE_S: Final = 5.0
 
 
 class GroupRead:
@@ -59,12 +61,13 @@ class GroupRead:
 
     async def _read(self, wallet_ids: list[str]) -> list[Row]:
         """Ask, and once more if the connection was stale: after a restart all pooled ones are."""
-        try:
-            return await self._fetch(wallet_ids)
-        except Exception as error:
-            if trouble(error) is not Trouble.CONNECTION:
-                raise
-            return await self._fetch(wallet_ids)
+        async with asyncio.timeout(PATIENCE_S):
+            try:
+                return await self._fetch(wallet_ids)
+            except Exception as error:
+                if trouble(error) is not Trouble.CONNECTION:
+                    raise
+                return await self._fetch(wallet_ids)
 
     async def _fetch(self, wallet_ids: list[str]) -> list[Row]:
         async with statement(self._engine) as driver:

@@ -49,6 +49,7 @@ class RelaySession:
             "application_name": "wallet-relay",
             "idle_session_timeout": str(IDLE_SESSION_TIMEOUT_MS),
             "timezone": "UTC",
+            "enable_seqscan": "off",
         }
         self._engine = create_async_engine(
             asyncpg_url(database_url),

@@ -132,7 +132,9 @@ async def _missing(driver: Driver, months_ahead: int) -> list[datetime]:
     rows = await driver.fetch("SELECT from_id, to_id FROM archived_partitions")
     gone = [(row["from_id"], row["to_id"]) for row in rows]
     since = min((from_id for from_id, _ in there + gone if from_id), default=None)
-    past = await driver.fetch(_PAST_IN_REST, since, first_id(month_after(now, 0)))
+    await driver.execute("SET LOCAL statement_timeout = 0")
+    before = first_id(month_after(now, 0))
+    past = await driver.fetch(_PAST_IN_REST, since, before, timeout=PATIENCE_S)
     months = {month_after(row["month"], 0) for row in past}
     months |= {month_after(now, ahead) for ahead in range(months_ahead + 1)}
     return sorted(
@@ -151,17 +153,19 @@ async def _create(driver: Driver, month: datetime) -> bool | None:
     if await driver.fetchval("SELECT to_regclass($1)", name):
         return None
     await driver.execute(f"LOCK TABLE {AUDIT_REST} IN ACCESS EXCLUSIVE MODE")
-    waiting: int = await driver.fetchval(_WAITING, from_id, to_id, MOVED_MAX + 1)
     is_past = to_id <= first_id(await driver.fetchval("SELECT now()"))
-    if waiting > MOVED_MAX and not is_past:
+    # All of the rest is read under this lock, and what of it is the month's is moved: writers to
+    # the rest wait meanwhile. Where that takes long it is done once nothing comes for the month.
+    if await driver.fetchval(_IS_LONG, MOVED_MAX) and not is_past:
         return False
     for statement in audit_partition(name):
         await driver.execute(statement)
-    if waiting:
-        await driver.execute("SET LOCAL statement_timeout = 0")
+    await driver.execute("SET LOCAL statement_timeout = 0")
+    if await driver.fetchval(_HAS_SOME, from_id, to_id):
         await _move(driver, name, from_id, to_id)
     bounds = f"FROM ('{from_id}') TO ('{to_id}')"
-    await driver.execute(f"ALTER TABLE {AUDIT} ATTACH PARTITION {name} FOR VALUES {bounds}")
+    attach = f"ALTER TABLE {AUDIT} ATTACH PARTITION {name} FOR VALUES {bounds}"
+    await driver.execute(attach, timeout=PATIENCE_S)
     return True
 
 
@@ -198,8 +202,6 @@ SELECT DISTINCT date_trunc('month', to_timestamp(
 FROM api_audit_rest WHERE id >= $1 AND id < $2
 """
 
-_WAITING: Final = """
-SELECT count(*) FROM (
-    SELECT FROM api_audit_rest WHERE id >= $1 AND id < $2 LIMIT $3
-) AS found
-"""
+_IS_LONG: Final = "SELECT EXISTS (SELECT FROM api_audit_rest OFFSET $1)"
+
+_HAS_SOME: Final = "SELECT EXISTS (SELECT FROM api_audit_rest WHERE id >= $1 AND id < $2)"

@@ -101,8 +101,10 @@ LOCK_FREE_WALLETS: Final = f"{LOCK_WALLETS} SKIP LOCKED"
 READ_WALLETS: Final = f"SELECT {_WALLET_COLUMNS} FROM wallets WHERE id = ANY($1::text[])"  # noqa: S608
 
 READ_SIBLINGS: Final = f"""
-SELECT {_WALLET_COLUMNS} FROM wallets
-WHERE (owner_id, currency) IN (SELECT * FROM unnest($1::text[], $2::text[]))
+SELECT {_WALLET_COLUMNS} FROM unnest($1::text[], $2::text[]) AS asked (owner, money)
+CROSS JOIN LATERAL (
+    SELECT * FROM wallets WHERE owner_id = asked.owner AND currency = asked.money OFFSET 0
+) AS w
 """  # noqa: S608  # a constant
 
 # A statement of its own after the locks: its snapshot sees what those we waited for committed.
@@ -126,8 +128,10 @@ TRANSFER_COLUMNS: Final = (
 )
 
 READ_TRANSFERS: Final = f"""
-SELECT {TRANSFER_COLUMNS} FROM transfers
-WHERE from_wallet_id = ANY($1::text[]) AND id = ANY($2::uuid[])
+SELECT {TRANSFER_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS asked (sender, transfer)
+CROSS JOIN LATERAL (
+    SELECT * FROM transfers WHERE from_wallet_id = asked.sender AND id = asked.transfer OFFSET 0
+) AS t
 """  # noqa: S608  # a constant
 
 OPEN_WALLETS: Final = insert_many(

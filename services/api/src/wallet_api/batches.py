@@ -35,7 +35,7 @@ _CREATED: Final = 201
 _BATCHES: Final = UUID("01a1fe2c-649b-77b0-8dce-3d69ffb267fb")
 
 
-@post("/v1/batches", responses=refusals(400, 413, 415), tags=["money"])
+@post("/v1/batches", responses=refusals(400, 408, 413, 415), tags=["money"])
 async def carry_out_batch(
     data: JSONBody[BatchBody],
     exchange: NamedDependency[Exchange],

@@ -1,7 +1,6 @@
 """This module is where messages that are done are acknowledged: as many as possible at once."""
 
 import asyncio
-from contextlib import suppress
 from weakref import WeakKeyDictionary
 
 from aio_pika.abc import AbstractIncomingMessage
@@ -63,11 +62,16 @@ class Tags:
 
 
 async def _send(channel: AbstractChannel, tags: Tags) -> None:
-    tags.sending = None
-    run, alone = tags.take()
-    # A channel that is gone gave everything back to the broker, which delivers it again.
-    with suppress(ChannelInvalidStateError, AMQPError, OSError):
-        if run:
-            await channel.basic_ack(run, multiple=True)
-        for tag in alone:
-            await channel.basic_ack(tag)
+    """Acknowledge until nothing is left. Nobody else does: a tag told twice closes the channel."""
+    try:
+        while tags.done:
+            run, alone = tags.take()
+            if run:
+                await channel.basic_ack(run, multiple=True)
+            for tag in alone:
+                await channel.basic_ack(tag)
+    except (ChannelInvalidStateError, AMQPError, OSError):
+        # A channel that is gone gave everything back to the broker, which delivers it again.
+        return
+    finally:
+        tags.sending = None

@@ -6,10 +6,11 @@ from typing import Final
 import structlog
 
 from wallet_db_orm import partitions
-from wallet_db_orm.database import Database
+from wallet_db_orm.database import Database, Trouble, trouble
 from wallet_worker.pauses import Pauses
 
 _EVERY_S: Final = 24 * 3600.0
+_AGAIN_AFTER_S: Final = 600.0
 
 log = structlog.get_logger("wallet_worker")
 
@@ -21,7 +22,12 @@ async def run(database: Database) -> None:
         try:
             ensured = await partitions.ensure(database.primary)
         except Exception as error:  # noqa: BLE001  # told, and tried again
-            await pauses.wait(error)
+            if trouble(error) is Trouble.CONNECTION:
+                await pauses.wait(error)
+            else:
+                # There are months in hand, and each attempt may keep writers waiting.
+                pauses.tell(error)
+                await asyncio.sleep(_AGAIN_AFTER_S)
             continue
         if ensured.created or ensured.postponed:
             log.info("partitions.made", created=ensured.created, postponed=ensured.postponed)

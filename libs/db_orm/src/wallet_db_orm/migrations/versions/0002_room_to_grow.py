@@ -88,14 +88,15 @@ def upgrade() -> None:
     """
     op.execute(_ARCHIVED)
     _refuse_changes("archived_partitions")
-    op.execute(
-        "CREATE INDEX ix_fraud_flags_newest"
-        " ON fraud_flags (wallet_id, occurred_at DESC, event_id DESC, rule_id)"
-    )
     for table, settings in _STORAGE.items():
         op.execute(f"ALTER TABLE {table} SET ({_listed(settings)})")
     bound = _month(_MONTHS_OF_FIRST)
     is_proved = _prove_that_all_is_before(bound)
+    # After the proof, which takes its time: until we commit the worker writes no flags.
+    op.execute(
+        "CREATE INDEX ix_fraud_flags_newest"
+        " ON fraud_flags (wallet_id, occurred_at DESC, event_id DESC, rule_id)"
+    )
     op.execute(f"DO $$ BEGIN {_LOCK_AUDIT} END $$")
     has_rows = op.get_bind().execute(sa.text("SELECT EXISTS (SELECT FROM api_audit)")).scalar_one()
     _set_aside()
@@ -119,6 +120,14 @@ def downgrade() -> None:
     for table, settings in _STORAGE.items():
         op.execute(f"ALTER TABLE {table} RESET ({', '.join(settings)})")
     op.execute("DROP INDEX ix_fraud_flags_newest")
+    # What it excuses would be missed for ever.
+    op.execute("""
+        DO $$ BEGIN
+            IF EXISTS (SELECT FROM archived_partitions) THEN
+                RAISE EXCEPTION 'months of the audit have left this database: there is no way back';
+            END IF;
+        END $$
+    """)
     op.execute("DROP TABLE archived_partitions")
     op.execute(f"CREATE TABLE api_audit_all ({_audit_columns('api_audit_all')})")
     op.execute("INSERT INTO api_audit_all SELECT * FROM api_audit")
