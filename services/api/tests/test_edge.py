@@ -132,6 +132,25 @@ async def ask_raw(port: int, request: bytes) -> bytes:
     return answered
 
 
+@pytest.mark.parametrize("protocol", [b"websocket", b"h2c"])
+async def test_a_change_of_protocol_is_refused_in_words(
+    configured: Callable[..., ApiSettings], serve: Serve, sql: asyncpg.Connection, protocol: bytes
+) -> None:
+    """The server reads no body behind an Upgrade: its sender is told so at once, and audited."""
+    port = await serve(create_app(configured()))
+
+    answered = await ask_raw(
+        port,
+        b"POST /v1/wallets/w/deposit HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
+        b"Connection: Upgrade\r\nUpgrade: " + protocol + b"\r\nContent-Length: 14\r\n\r\n"
+        b'{"amount":"1"}',
+    )
+
+    assert answered.startswith(b"HTTP/1.1 400 ")
+    assert b"upgrade_not_served" in answered
+    assert await sql.fetchval("SELECT array_agg(status::int) FROM api_audit") == [400]
+
+
 @pytest.mark.parametrize(
     "framing", [b"Content-Length: 20\r\n\r\n{", b"Transfer-Encoding: chunked\r\n\r\n1\r\n{\r\n"]
 )

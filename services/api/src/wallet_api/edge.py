@@ -58,6 +58,7 @@ class Edge:
         try:
             if exchange.method in AUDITED_METHODS:
                 exchange.body = await _read_body(exchange, receive)
+                _refuse_upgrade(exchange)
             if plain := self._shortcut.find(exchange):
                 status, body = await self._shortcut.answer(exchange, plain)
                 await self._send(exchange, send, status, [_JSON], body)
@@ -145,6 +146,19 @@ async def _read_body(exchange: Exchange, receive: Receive) -> bytes:
             headers={"Connection": "close"},
         )
     return bytes(body)
+
+
+def _refuse_upgrade(exchange: Exchange) -> None:
+    """Say why the body is missing: the parser stops reading where a protocol would change."""
+    if exchange.body or exchange.header(b"upgrade") is None:
+        return
+    raise Problem(
+        400,
+        "upgrade_not_served",
+        "The protocol is not changed here and the body was not read: send no Upgrade header"
+        " (Java's HttpClient: version HTTP_1_1).",
+        headers={"Connection": "close"},
+    )
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:

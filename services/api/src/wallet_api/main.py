@@ -28,6 +28,8 @@ def main() -> None:
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_S,
             lifespan="on",
+            # Nobody is served a WebSocket here; a request for one is answered as any other.
+            ws="none",
         )
     )
     log = structlog.get_logger("wallet_api")
