@@ -14,6 +14,7 @@ import msgspec
 
 from wallet_tools import environment
 from wallet_tools.options import Options
+from wallet_tools.processes import wait_until
 from wallet_tools.state import StateFolder, tail
 from wallet_tools.supervisor import ALREADY_RUNNING
 
@@ -110,6 +111,8 @@ def down(state: StateFolder, *, wipe: bool = False) -> int:
         deadline = time.monotonic() + 60
         while state.supervisor_pid() and time.monotonic() < deadline:
             time.sleep(0.05)
+        # What it has ended, and it itself, may still be leaving.
+        wait_until(lambda: not ours.pids(), 2)
     left = ours.end_all()
     state.run_file.unlink(missing_ok=True)
     state.processes_file.unlink(missing_ok=True)
