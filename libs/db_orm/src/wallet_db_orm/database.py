@@ -73,8 +73,8 @@ async def statement(engine: AsyncEngine) -> AsyncIterator[Driver]:
     """
     Yield the driver's own connection, for single statements that commit by themselves.
 
-    For what runs thousands of times a second: a statement costs the driver a third of what it
-    costs through SQLAlchemy, which still keeps the connection (docs/benchmarks.md).
+    For what runs thousands of times a second: SQLAlchemy, which keeps the connection, would put a
+    greenlet and a result object around each statement. See docs/adr/0015.
     """
     async with engine.connect() as connection:
         driver = await _driver(connection)

@@ -291,7 +291,7 @@ async def _write(connection: Driver, batch: _Batch) -> None:
         for wallet in map(batch.wallets.__getitem__, sorted(batch.moved))
     ]
     parameters = [batch.now, *sql.transpose(moved, sql.MOVED_COLUMNS)]
-    for table, names, *_ in sql.WRITTEN:
+    for table, names, _ in sql.WRITTEN:
         parameters += sql.transpose(batch.rows[table.name], names)
     if await connection.fetchval(sql.RECORD, *parameters) != len(moved):
         message = "a wallet changed under its lock"

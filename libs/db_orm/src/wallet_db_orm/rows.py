@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import msgspec
-from sqlalchemy import Row
 
 from wallet_common.events import Envelope
 from wallet_common.operations import Operation, Outcome
@@ -35,7 +34,7 @@ def wallet_of(row: Sequence[Any]) -> Wallet:
     )
 
 
-def operation_of(row: Row[Any]) -> Operation:
+def operation_of(row: Any) -> Operation:  # noqa: ANN401  # the driver's or SQLAlchemy's
     """Read a row of `operations`."""
     return Operation(
         wallet_id=row.wallet_id,
@@ -50,7 +49,7 @@ def operation_of(row: Row[Any]) -> Operation:
     )
 
 
-def stored_transfer_of(row: Row[Any]) -> StoredTransfer:
+def stored_transfer_of(row: Any) -> StoredTransfer:  # noqa: ANN401  # the driver's or SQLAlchemy's
     """Read a row of `transfers`."""
     transfer = Transfer(
         id=str(row.id),
@@ -70,7 +69,7 @@ def stored_transfer_of(row: Row[Any]) -> StoredTransfer:
     return StoredTransfer(transfer, row.trace_id, row.audit_id and str(row.audit_id), audit)
 
 
-def envelope_of(row: Row[Any]) -> Envelope:
+def envelope_of(row: Any) -> Envelope:  # noqa: ANN401  # the driver's or SQLAlchemy's
     """Read a row of `events` as it goes over the wire."""
     return Envelope(
         id=str(row.id),

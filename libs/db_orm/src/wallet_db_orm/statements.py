@@ -153,12 +153,11 @@ WHERE t.from_wallet_id = done.from_wallet_id AND t.id = done.id
 
 RECORD_AUDIT: Final = insert_many(models.api_audit, AUDIT_COLUMNS, tail=_AUDITED_ONCE)
 
-# Table, columns, whether its rows carry the batch's time, and what ends the statement.
 WRITTEN: Final = (
-    (models.operations, OPERATION_COLUMNS, True, ""),
-    (models.ledger_entries, ENTRY_COLUMNS, True, ""),
-    (models.events, EVENT_COLUMNS, True, ""),
-    (models.api_audit, AUDIT_COLUMNS, False, _AUDITED_ONCE),
+    (models.operations, OPERATION_COLUMNS, ""),
+    (models.ledger_entries, ENTRY_COLUMNS, ""),
+    (models.events, EVENT_COLUMNS, ""),
+    (models.api_audit, AUDIT_COLUMNS, _AUDITED_ONCE),
 )
 
 
@@ -173,11 +172,9 @@ def _record() -> str:
         RETURNING 1
     """
     parts, first = [f"moved AS ({moved})"], 6
-    for table, columns, is_stamped, tail in WRITTEN:
-        numbers = range(first, first + len(columns))
-        insert = insert_many(
-            table, columns, arrays=numbers, stamp=1 if is_stamped else None, tail=tail
-        )
+    for table, columns, tail in WRITTEN:
+        numbers, stamp = range(first, first + len(columns)), 1 if "occurred_at" in table.c else None
+        insert = insert_many(table, columns, arrays=numbers, stamp=stamp, tail=tail)
         parts.append(f"{table.name}_ AS ({insert})")
         if table is models.events:
             # Every event waits in the outbox, in the same order.

@@ -1,6 +1,5 @@
 """This module is where the API process starts: settings, logs, a socket, and a graceful end."""
 
-import gc
 import socket
 
 import structlog
@@ -8,7 +7,7 @@ import uvicorn
 
 from wallet_api.app import create_app
 from wallet_api.settings import ApiSettings
-from wallet_runtime import logs
+from wallet_runtime import logs, memory
 
 _GRACE_S = 10
 
@@ -36,10 +35,7 @@ def main() -> None:
     if settings.auth == "off":
         log.warning("auth.off", detail="anybody on this machine may move money")
     log.info("api.started", host=settings.host, port=settings.port)
-    # What was made up to here stays: collections need not look at it. A request leaves no cycles.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    memory.settle()
     # A supervisor may hand the listening socket down, so that several processes share one port.
     sockets = None if settings.listen_fd is None else [socket.socket(fileno=settings.listen_fd)]
     server.run(sockets=sockets)

@@ -228,7 +228,7 @@ def _wallet_position(scope: str, cursor: str) -> str:
 
 
 async def _require(books: Books, wallet_id: str) -> None:
-    _there(await queries.wallet(books.database.reads, wallet_id))
+    _there(await books.wallets.wallet(wallet_id))
 
 
 def _position(scope: str, cursor: str | None) -> int | None:

@@ -1,7 +1,6 @@
 """This module is where the worker process starts: relay, consumer, recovery and upkeep as tasks."""
 
 import asyncio
-import gc
 import signal
 from pathlib import Path
 from typing import Final
@@ -12,7 +11,7 @@ import uvloop
 from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import GroupCommit
 from wallet_db_orm.outbox import RelaySession
-from wallet_runtime import logs
+from wallet_runtime import logs, memory
 from wallet_worker import consumers, recovery, relay, upkeep
 from wallet_worker.delivery import Delivery
 from wallet_worker.destinations import BrokerDestination, DirectDestination
@@ -27,10 +26,7 @@ def main() -> None:
     """Work until SIGTERM."""
     settings = WorkerSettings.load()
     logs.configure("worker", level=settings.log_level, directory=settings.log_dir)
-    # What was made up to here stays: collections need not look at it. An event leaves no cycles.
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(50_000, 20, 100)
+    memory.settle()
     uvloop.run(work(settings))
 
 

@@ -1,6 +1,7 @@
 """This module is where the wallet's database is asked what a load left behind."""
 
 import asyncio
+import math
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -95,7 +96,7 @@ class Books:
         while not (grown := now - opened.entries) >= entries_min or now != before:
             if time.monotonic() > deadline:
                 break
-            time.sleep(0.1)
+            time.sleep(0.1)  # The database cannot tell us: a request of the load still commits.
             before, now = now, self.entries()
         wrong = ""
         if not entries_min <= grown <= entries_max:
@@ -119,7 +120,7 @@ class Books:
     def lag(self, since: Any) -> Lag:  # noqa: ANN401  # as `now` gave it
         """Tell how late the events since then took effect; call it when all of them have."""
         row = self._run(self._inside.fetchrow(_LAG, since))
-        p50, p99 = row[1] or (float("nan"), float("nan"))
+        p50, p99 = row[1] or (math.nan, math.nan)
         return Lag(row[0], float(p50), float(p99))
 
     def drain(self, say: Callable[[str], None]) -> None:
@@ -146,7 +147,7 @@ class Books:
                 say(f"draining: {what}")
                 told = now
             before = waiting
-            time.sleep(0.2)
+            time.sleep(0.2)  # The worker is another process: all there is to see is its effect.
 
     def show(self, names: list[str]) -> dict[str, str]:
         """Return settings of the server by name."""

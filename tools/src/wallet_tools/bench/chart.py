@@ -165,7 +165,8 @@ def _diamond(x: float, y: float, label: str) -> str:
 
 
 def _legend(colours: dict[str, str]) -> list[str]:
-    parts, x = [], float(_LEFTS[0])
+    parts: list[str] = []
+    x: float = _LEFTS[0]
     for name, colour in colours.items():
         parts.append(f"<rect x='{x}' y='{_LEGEND_Y - 9}' width='14' height='10' fill='{colour}'/>")
         parts.append(_text(x + 20, _LEGEND_Y, name, size=12, anchor="start"))

@@ -7,6 +7,7 @@ one that measures must not be slowed by it, nor it by that.
 """
 
 import asyncio
+import math
 import selectors
 import sys
 import time
@@ -68,7 +69,7 @@ class Generator:
         self.busy = 0
         self.started = self.ended = 0.0
         self.is_paced = False
-        self.deadline = float("inf")
+        self.deadline = math.inf
         self.statuses: dict[int, int] = {}
         self.failure = ""
         self.latencies_us: list[int] = []
