@@ -19,17 +19,18 @@ FROM builder AS api-build
 COPY services/api services/api
 RUN ["uv", "pip", "install", "--no-sources", \
      "--constraints", "requirements.lock", "--build-constraints", "requirements.lock", \
-     "./libs/common", "./libs/runtime", "./libs/db_orm", "./services/api"]
+     "./libs/common", "./libs/runtime", "./libs/db_orm", "./libs/letters", "./services/api"]
 
 FROM builder AS worker-build
 COPY services/worker services/worker
 RUN ["uv", "pip", "install", "--no-sources", \
      "--constraints", "requirements.lock", "--build-constraints", "requirements.lock", \
-     "./libs/common", "./libs/runtime", "./libs/db_orm", "./services/worker"]
+     "./libs/common", "./libs/runtime", "./libs/db_orm", "./libs/letters", "./services/worker"]
 
 FROM python:3.13-slim AS runtime
-# A new volume mounted on /run/wallet inherits the owner of the folder, so that one can write it.
-RUN ["install", "--directory", "--owner=10001", "--group=10001", "--mode=0700", "/run/wallet"]
+# A new volume mounted on one of these inherits the folder's owner, so that one can write it.
+RUN ["install", "--directory", "--owner=10001", "--group=10001", "--mode=0700", \
+     "/run/wallet", "/run/wallet-owner", "/run/wallet-worker"]
 ENV PATH=/app/bin:$PATH \
     PYTHONDONTWRITEBYTECODE=1 \
     PYTHONUNBUFFERED=1

@@ -7,17 +7,18 @@ import signal
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from wallet_db_orm import migrations
+from wallet_db_orm import migrations, roles
 from wallet_tools import environment, stack
 from wallet_tools.postgres import PostgresServer, ServerFailed
 from wallet_tools.processes import MARK, Ownership, wait_until
 from wallet_tools.rabbitmq import RabbitServer, find_server
 from wallet_tools.state import StateFolder
 
-OWNER = "wallet"
+OWNER = roles.OWNER
 TEMPLATE = "wallet_template"
 FOLDER_PREFIX = "wallet-tests-"
 NOT_RUN = pytest.StashKey[list[str]]()
@@ -40,9 +41,18 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         config.hook.pytest_deselected(items=aside)
 
 
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:  # noqa: ANN401  # xdist has no public type for it
+    """Take over what a process that ran a share of the tests has set aside; each sets all aside."""
+    node.config.stash[NOT_RUN] = getattr(node, "workeroutput", {}).get("not_run", [])
+
+
 def pytest_sessionfinish(session: pytest.Session) -> None:
+    aside = session.config.stash.get(NOT_RUN, [])
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["not_run"] = aside
     # On CI a promise that was not looked at is a failure.
-    if session.config.stash.get(NOT_RUN, []) and environment.is_ci():
+    elif aside and environment.is_ci():
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
 
@@ -91,7 +101,7 @@ def postgres_server(server_folder: Path) -> Iterator[PostgresServer]:
 @pytest.fixture(scope="session")
 def template_database(postgres_server: PostgresServer) -> str:
     """Return the name of a database at the newest revision, to be copied and never used."""
-    postgres_server.ensure_database(TEMPLATE, OWNER)
+    postgres_server.ensure_database(TEMPLATE)
     migrations.upgrade(_driver_url(postgres_server, TEMPLATE))
     return TEMPLATE
 
@@ -112,7 +122,7 @@ def database_url(postgres_server: PostgresServer, template_database: str) -> Ite
 def empty_database_url(postgres_server: PostgresServer) -> Iterator[str]:
     """Yield the URL of a database without any table, for tests of the migrations themselves."""
     name = f"test_{next(_numbers)}"
-    postgres_server.ensure_database(name, OWNER)
+    postgres_server.ensure_database(name)
     yield _driver_url(postgres_server, name)
     postgres_server.execute(f"DROP DATABASE {name} WITH (FORCE)")
 

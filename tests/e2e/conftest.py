@@ -7,7 +7,7 @@ import os
 import random
 import signal
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -16,11 +16,15 @@ import asyncpg
 import httpx
 import pytest
 
+from services.api.tests.inputs.tokens import SECRET, mint
 from wallet_common.topology import Topology
 from wallet_db_orm.database import Database
 from wallet_db_orm.verify import verify
+from wallet_letters import acts
+from wallet_letters.broker import BrokerBox
+from wallet_letters.letters import Letter
+from wallet_letters.table import TableBox
 from wallet_tools import stack
-from wallet_tools.letters import BrokerBox, TableBox
 from wallet_tools.options import Options
 from wallet_tools.rabbitmq import accepts_login
 from wallet_tools.state import StateFolder
@@ -40,11 +44,11 @@ async def until(condition: Callable[[], Any], seconds: float = 60) -> None:
 class Town:
     """A running stack, seen from outside: by HTTP, and by its operator."""
 
-    def __init__(self, state: StateFolder) -> None:
+    def __init__(self, state: StateFolder, token: str = "") -> None:
         self.state = state
         self.topology = Topology()
-        run = self.run()
-        self.api = httpx.AsyncClient(base_url=run.api, timeout=30)
+        run, headers = self.run(), {"Authorization": f"Bearer {token}"} if token else {}
+        self.api = httpx.AsyncClient(base_url=run.api, headers=headers, timeout=30)
         self.database = Database(run.database, application_name="wallet-e2e", pool_size=2)
 
     def run(self) -> stack.Run:
@@ -73,9 +77,15 @@ class Town:
         return await self.get(f"/v1/wallets/{wallet_id}/stats")
 
     @property
-    def letters(self) -> BrokerBox | TableBox:
+    def box(self) -> BrokerBox | TableBox:
         broker = self.run().rabbitmq
         return BrokerBox(broker, self.topology) if broker else TableBox(self.database)
+
+    async def letters(self) -> Sequence[Letter]:
+        return await acts.look(self.box)
+
+    async def discard(self, letter_id: str) -> None:
+        await acts.discard(self.box, self.database, "e2e", letter_id, "the story is told")
 
     async def value(self, sql: str) -> Any:  # noqa: ANN401  # the SQL decides
         connection = await asyncpg.connect(self.run().database_admin)
@@ -199,16 +209,21 @@ def state_with_broker(server_folder: Path) -> Iterator[StateFolder]:
     """Yield the folder of a stack with RabbitMQ, two API processes and two workers."""
     folder = StateFolder.at(server_folder / "e2e")
     options = Options(api_processes=2, worker_processes=2)
-    stack.up(folder, options, say=lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WALLET_PII_METADATA_KEYS", "email, phone")
+        stack.up(folder, options, say=lambda _: None)
     yield folder
     stack.down(folder)
 
 
 @pytest.fixture(scope="session")
 def state_without_broker(server_folder: Path) -> Iterator[StateFolder]:
-    """Yield the folder of a stack whose events go through PostgreSQL."""
+    """Yield the folder of a stack that asks for tokens; its events go through PostgreSQL."""
     folder = StateFolder.at(server_folder / "e2e-direct")
-    stack.up(folder, Options(has_broker=False), say=lambda _: None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("WALLET_AUTH", "jwt")
+        patch.setenv("WALLET_JWT_SECRET", SECRET)
+        stack.up(folder, Options(has_broker=False, api_processes=2), say=lambda _: None)
     yield folder
     stack.down(folder)
 
@@ -223,8 +238,8 @@ async def town(state_with_broker: StateFolder) -> AsyncIterator[Town]:
 
 @pytest.fixture
 async def quiet_town(state_without_broker: StateFolder) -> AsyncIterator[Town]:
-    """Yield the stack without RabbitMQ."""
-    town = Town(state_without_broker)
+    """Yield the stack without RabbitMQ, and an administrator's token for it."""
+    town = Town(state_without_broker, mint(sub="root", roles=["admin"]))
     yield town
     await town.close()
 

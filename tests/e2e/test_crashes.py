@@ -94,7 +94,7 @@ async def test_what_was_acknowledged_survives(
     assert set.union(*(load.caller.statuses for load in loads)) <= {201, 422, 503}
     await until(town.is_quiet)
     assert await town.violations() == []
-    assert await town.letters.letters() == []
+    assert await town.letters() == []
     await check_operations(town, loads)
     await check_balances(town, loads)
 

@@ -13,7 +13,7 @@ ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text("utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
 OURS = {name: service for name, service in SERVICES.items() if "build" in service}
-ONE_SHOT = {"migrate", "secrets"}
+ONE_SHOT = {"migrate", "roles", "secrets"}
 SERVICE_KEYS = {
     "build",
     "cap_drop",
@@ -97,7 +97,7 @@ def test_a_service_shows_its_health_or_ends(name: str) -> None:
 
 
 def test_the_order_of_the_start() -> None:
-    """Migrations wait for PostgreSQL, services for migrations; the API never for the broker."""
+    """Roles wait for PostgreSQL, migrations for roles, services for them; the API for no broker."""
     waits = {
         name: {other: how["condition"] for other, how in service.get("depends_on", {}).items()}
         for name, service in SERVICES.items()
@@ -107,7 +107,11 @@ def test_the_order_of_the_start() -> None:
         "postgres": {},
         "rabbitmq": {},
         "secrets": {},
-        "migrate": {"postgres": "service_healthy"},
+        "roles": {
+            "postgres": "service_healthy",
+            "secrets": "service_completed_successfully",
+        },
+        "migrate": {"roles": "service_completed_successfully"},
         "api": {
             "migrate": "service_completed_successfully",
             "secrets": "service_completed_successfully",
@@ -203,23 +207,69 @@ def test_only_this_machine_reaches_what_is_not_ours() -> None:
     }
 
 
+def _start_secrets(root: Path, given: str = "") -> None:
+    python, option, script = SERVICES["secrets"]["command"]
+    assert python == "python"
+    for volume in SERVICES["secrets"]["volumes"]:
+        (root / volume.partition(":/run/")[2]).mkdir(exist_ok=True)
+    subprocess.run(
+        [sys.executable, option, script.replace('"/run"', repr(str(root)))],
+        env={"WALLET_JWT_SECRET": given},
+        check=True,
+    )
+
+
 def test_the_token_secret_is_made_once(tmp_path: Path) -> None:
     """The first start makes a long secret, later ones keep it, one from .env replaces it."""
-    python, option, script = SERVICES["secrets"]["command"]
-    file = tmp_path / "jwt"
 
     def start(given: str) -> str:
-        subprocess.run(
-            [sys.executable, option, script.replace("/run/wallet/jwt", str(file))],
-            env={"WALLET_JWT_SECRET": given},
-            check=True,
-        )
-        return file.read_text("ascii")
+        _start_secrets(tmp_path, given)
+        return (tmp_path / "wallet" / "jwt").read_text("ascii")
 
     first = start("")
-    assert python == "python"
     assert len(first) >= 32
     assert start("") == first
     assert start("g" * 32) == start("") == "g" * 32
-    assert file.stat().st_mode & 0o777 == 0o600
-    assert list(tmp_path.iterdir()) == [file]
+
+
+def test_each_role_has_a_password_that_is_made_once(tmp_path: Path) -> None:
+    """Every start finds the same three addresses, nobody else can read, and none is left half."""
+    _start_secrets(tmp_path)
+    before = {file: file.read_text("ascii") for file in tmp_path.glob("*/*")}
+    _start_secrets(tmp_path)
+
+    assert {file: file.read_text("ascii") for file in tmp_path.glob("*/*")} == before
+    assert all(file.stat().st_mode & 0o777 == 0o600 for file in before)
+    names = sorted(str(file.relative_to(tmp_path)) for file in before)
+    roles = {"wallet": "api", "wallet-owner": "owner", "wallet-worker": "worker"}
+    assert names == sorted(
+        ["wallet/jwt", *(f"{each}/{name}" for each in roles for name in ("database", "password"))]
+    )
+    for folder, role in roles.items():
+        password = (tmp_path / folder / "password").read_text("ascii")
+        assert len(password) >= 32
+        address = f"postgresql+asyncpg://wallet_{role}:{password}@postgres:5432/wallet"
+        assert (tmp_path / folder / "database").read_text("ascii") == address
+
+
+def test_each_service_is_its_own_role() -> None:
+    """API, worker and migrations read their own address, and mount nobody else's."""
+    folders = {"api": "wallet", "worker": "wallet-worker", "migrate": "wallet-owner"}
+    for name, folder in folders.items():
+        service = SERVICES[name]
+        assert service["environment"]["WALLET_DATABASE_URL_FILE"] == f"/run/{folder}/database"
+        assert "WALLET_DATABASE_URL" not in service["environment"]
+        # The worker's checkpoints are the one thing that a service writes.
+        written = ["/run/wallet"] if name == "worker" else []
+        mounted = [each.partition(":")[2] for each in service["volumes"]]
+        assert mounted == [f"/run/{folder}:ro", *written]
+    passwords = {
+        name: value
+        for name, value in SERVICES["roles"]["environment"].items()
+        if "PASSWORD" in name
+    }
+    assert passwords == {
+        "WALLET_API_PASSWORD_FILE": "/run/wallet/password",
+        "WALLET_OWNER_PASSWORD_FILE": "/run/wallet-owner/password",
+        "WALLET_WORKER_PASSWORD_FILE": "/run/wallet-worker/password",
+    }

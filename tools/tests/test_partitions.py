@@ -12,6 +12,8 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from wallet_db_orm import seals
+from wallet_db_orm.database import Database
 from wallet_db_orm.partitions import first_id, month_after
 from wallet_tools import cli
 
@@ -52,6 +54,14 @@ class Wallet:
                 await connection.close()
 
         return asyncio.run(run())
+
+    def seal(self) -> None:
+        async def run() -> None:
+            database = Database(self._url, application_name="wallet-test")
+            assert await seals.seal(database.primary)
+            await database.dispose()
+
+        asyncio.run(run())
 
 
 @pytest.fixture
@@ -153,6 +163,26 @@ def test_a_month_is_archived_and_dropped(wallet: Wallet, tmp_path: Path) -> None
     assert noted["sha256"] in wallet.said
     assert wallet("partitions", "create") == 0
     assert wallet.said == "", "a month that left does not come back"
+
+
+def test_an_archived_file_is_held_against_the_seals(wallet: Wallet, tmp_path: Path) -> None:
+    """Each row is as it was sealed, or is named; what is no such file is refused."""
+    file, other = tmp_path / "audit.csv", tmp_path / "other.csv"
+    wallet.fetch("INSERT INTO unsealed_audit (ids) SELECT array_agg(id) FROM api_audit")
+    wallet.seal()
+    assert wallet("partitions", "archive", OLD, "--to", str(file), "--drop") == 0
+
+    assert wallet("partitions", "check", OLD, str(file)) == 0
+    assert "3 rows, all as sealed" in wallet.said
+    other.write_text(file.read_text().replace("/a,b", "/a,c", 1))
+    assert wallet("partitions", "check", OLD, str(other), "--json") == 1
+    told = json.loads(wallet.said)
+    assert (told["rows"], told["ok"], len(told["auditIds"])) == (3, False, 1)
+    other.write_text("id,method\nnothing,at all\n")
+    assert wallet("partitions", "check", OLD, str(other)) == 1
+    assert "is no archive" in wallet.complained
+    assert wallet("partitions", "check", "api_audit_1999_01", str(file)) == 1
+    assert wallet("partitions", "check", OLD, str(tmp_path / "none")) == 1
 
 
 def test_what_has_to_stay_is_refused(wallet: Wallet, tmp_path: Path) -> None:

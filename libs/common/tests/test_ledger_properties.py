@@ -16,6 +16,7 @@ from wallet_common.commands import (
     Deposit,
     OpenWallet,
     RefundTransfer,
+    ReverseDeposit,
     TransferStep,
     Withdraw,
 )
@@ -36,6 +37,7 @@ from wallet_common.wallet import (
 
 TOLD_BY = {
     EntryType.DEPOSIT: EventType.FUNDS_DEPOSITED,
+    EntryType.DEPOSIT_REVERSAL: EventType.DEPOSIT_REVERSED,
     EntryType.WITHDRAW: EventType.FUNDS_WITHDRAWN,
     EntryType.TRANSFER_DEBIT: EventType.TRANSFER_DEBITED,
     EntryType.TRANSFER_CREDIT: EventType.TRANSFER_CREDITED,
@@ -197,6 +199,7 @@ transfers = st.builds(
 commands: st.SearchStrategy[Command] = st.one_of(
     st.builds(Deposit, **asked, amount=amounts, opens_in=st.sampled_from(["USD", None])),
     st.builds(Withdraw, **asked, amount=amounts),
+    st.builds(ReverseDeposit, **asked, amount=amounts, reverses=st.just("o"), reason=st.just("")),
     transfers,
     transfers.filter(lambda each: {each.wallet_id, each.to_wallet_id} == {"ann", "ben"}),
     st.builds(OpenWallet, st.just("dot"), st.sampled_from(["USD", "JPY"])),
@@ -249,9 +252,7 @@ def test_deciding_again_decides_the_same(history: History) -> None:
     for before, command, around, outcome in Book().run(history):
         arguments = msgspec.json.encode((before, command, around))
 
-        again = decide(before, command, around)
-
-        assert again == outcome
+        assert decide(before, command, around) == outcome
         assert msgspec.json.encode((before, command, around)) == arguments
 
 
@@ -295,6 +296,5 @@ def test_a_balance_is_the_sum_of_its_entries(history: History) -> None:
         balances_minor[wallet_id] += entry.amount_minor
         assert entry.balance_after_minor == balances_minor[wallet_id]
 
-    assert balances_minor == Counter(
-        {each.id: each.balance_minor for each in book.wallets.values()}
-    )
+    owned_minor = {each.id: each.balance_minor for each in book.wallets.values()}
+    assert balances_minor == Counter(owned_minor)

@@ -6,12 +6,15 @@ import pytest
 
 from wallet_common.commands import (
     Ask,
+    CancelKey,
     CompleteTransfer,
     CreditTransfer,
     DebitTransfer,
     Deposit,
+    Keyed,
     OpenWallet,
     RefundTransfer,
+    ReverseDeposit,
     Withdraw,
     key,
     meaning,
@@ -47,6 +50,17 @@ def a_deposit(
 def a_withdrawal() -> Withdraw:
     return Withdraw(
         wallet_id="w1", request_id="r1", operation_id="o1", amount=parse_amount("10.00")
+    )
+
+
+def a_reversal() -> ReverseDeposit:
+    return ReverseDeposit(
+        wallet_id="w1",
+        request_id="r1",
+        operation_id="o1",
+        amount=parse_amount("10.00"),
+        reverses="o0",
+        reason="chargeback",
     )
 
 
@@ -151,14 +165,14 @@ def test_another_intent_under_the_same_key_is_refused(
     [
         (a_deposit(), "deposit", "r1"),
         (a_withdrawal(), "withdraw", "r1"),
+        (a_reversal(), "deposit_reversal", "r1"),
+        (CancelKey(wallet_id="w1", request_id="r1", operation_id="o1"), "cancellation", "r1"),
         (a_transfer(), "transfer", "r1"),
         (a_credit(), "transfer_credit", "credit t1"),
         (a_refund(), "transfer_refund", "refund t1"),
     ],
 )
-def test_an_operation_has_a_name_and_a_key(
-    command: Ask | CreditTransfer | RefundTransfer, name: str, remembered_as: str
-) -> None:
+def test_an_operation_has_a_name_and_a_key(command: Keyed, name: str, remembered_as: str) -> None:
     """A caller's key is its own; that of a later step holds a space, which no client's key may."""
     assert operation_type(command) == name
     assert key(command) == remembered_as

@@ -12,6 +12,10 @@ def test_the_names_are_those_of_the_contract() -> None:
     assert topology.retry_queue(5_000) == "wallet.events.worker.retry.5000"
     assert topology.dead_letter_exchange == "wallet.events.dlx"
     assert topology.dead_letter_queue == "wallet.events.worker.dlq"
+    assert topology.auth_exchange == "auth.events"
+    assert topology.transaction_exchange == "transaction.events"
+    assert topology.inbound_queues == ("wallet.user.q", "wallet.update.q", "wallet.revert.q")
+    assert topology.retry_queue(5_000, "wallet.user.q") == "wallet.user.q.retry.5000"
 
 
 def test_the_queues_follow_the_exchange() -> None:

@@ -146,3 +146,27 @@ def test_a_debited_transfer_ends_after_two_more_steps(
         (COMPLETED, 750, 250),
         (FAILED, 1_000, 0),
     }
+
+
+def test_a_credit_is_of_one_minor_unit_at_least() -> None:
+    """The smallest amount arrives; a credit of nothing is a bug of the caller."""
+    wallet = Wallet("w2", "USD", version=1)
+
+    posted = decide(wallet, a_credit(1), Surroundings())
+
+    assert isinstance(posted, Posted)
+    assert posted.wallet.balance_minor == 1
+    with pytest.raises(AssertionError, match=r"^the debit checked the amount$"):
+        decide(wallet, a_credit(0), Surroundings())
+
+
+def a_credit(amount_minor: int) -> CreditTransfer:
+    return CreditTransfer(
+        wallet_id="w2",
+        transfer_id="t",
+        operation_id="o",
+        from_wallet_id="w1",
+        amount_minor=amount_minor,
+        currency="USD",
+        request_id="r",
+    )

@@ -30,6 +30,7 @@ def test_each_entry_has_its_other_leg() -> None:
     """Deposits and withdrawals have it outside, the steps of a transfer in transit."""
     assert {
         EntryType.DEPOSIT: "@external",
+        EntryType.DEPOSIT_REVERSAL: "@external",
         EntryType.WITHDRAW: "@external",
         EntryType.TRANSFER_DEBIT: "@transit",
         EntryType.TRANSFER_CREDIT: "@transit",

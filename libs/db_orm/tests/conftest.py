@@ -5,50 +5,36 @@ import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager, suppress
-from datetime import UTC, datetime
 from typing import Any
 
 import asyncpg
 import pytest
 
+from tests.orders import asked_for
 from wallet_common.commands import Command, DebitTransfer, Deposit, OpenWallet, Withdraw
-from wallet_common.errors import Busy, IdempotencyKeyReused
+from wallet_common.errors import Busy
 from wallet_common.events import Event, decode
 from wallet_common.money import parse_amount
-from wallet_common.operations import Operation, Receipt
-from wallet_common.transfer import Transfer, TransferState
-from wallet_common.wallet import Rejected
+from wallet_common.operations import Receipt
+from wallet_common.transfer import Transfer
 from wallet_db_orm import transfers
-from wallet_db_orm.audit import AuditRecord
 from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import GroupCommit
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Applied, Audited, Order, Recorded, Settled
+from wallet_db_orm.orders import Order, Recorded, Settled
 from wallet_db_orm.outbox import RelaySession
 from wallet_db_orm.rows import StoredTransfer
 from wallet_db_orm.verify import verify
 from wallet_tools.postgres import PostgresServer
 
 APPLICATION = "wallet-test"
+UNASKED = "asked for by nobody"
 _keys = itertools.count(1)
 
 
-def a_key() -> str:
-    return f"key-{next(_keys)}"
-
-
-def status_of(applied: Applied) -> int:
-    """Return the status as an edge would tell it."""
-    match applied:
-        case (
-            Recorded(operation=Operation(outcome=Rejected()))
-            | Rejected()
-            | Transfer(state=TransferState.FAILED)
-            | IdempotencyKeyReused()
-        ):
-            return 422
-        case _:
-            return 201
+_GUARDS = """SELECT format('ALTER TABLE %s %%s TRIGGER %I', tgrelid::regclass, tgname) AS guard
+FROM pg_trigger WHERE NOT tgisinternal AND (tgrelid = $1::text::regclass OR
+tgrelid IN (SELECT relid FROM pg_partition_tree($1::text::regclass)))"""
 
 
 class Ledger:
@@ -58,27 +44,14 @@ class Ledger:
         self.url = url
         self.database = Database(url, application_name=APPLICATION)
         self.lanes = GroupCommit(self.database)
+        self.new_audit_id: Callable[[], str] = new_id
 
     async def ask(self, command: Command, *, audited: bool = False) -> Settled:
         """Submit a command as an HTTP request would, with or without its audit record."""
-        audit_id = new_id()
-        if not audited:
-            return await self.lanes.submit(Order(command, f"trace-{audit_id}"))
-        record = AuditRecord(
-            id=audit_id,
-            method="POST",
-            url=f"/v1/wallets/{command.wallet_id}",
-            body=b"{}",
-            headers={"host": "localhost"},
-            client_ip="127.0.0.1",
-            principal=None,
-            wallet_id=command.wallet_id,
-            request_id=getattr(command, "request_id", None),
-            trace_id=f"trace-{audit_id}",
-            received_at=datetime.now(UTC),
-        )
-        order = Order(command, record.trace_id, audit_id, Audited(record, status_of))
-        return await self.lanes.submit(order)
+        audit_id = self.new_audit_id()
+        if audited:
+            return await self.lanes.submit(asked_for(command, audit_id))
+        return await self.lanes.submit(Order(command, f"trace-{audit_id}"))
 
     async def record(self, command: Command, *, audited: bool = False) -> Recorded:
         settled = await self.ask(command, audited=audited)
@@ -99,8 +72,7 @@ class Ledger:
 
     async def debit(self, command: DebitTransfer, *, audited: bool = False) -> StoredTransfer:
         """Take a transfer's first step and no more, as a driver that dies right after it."""
-        recorded = await self.record(command, audited=audited)
-        assert isinstance(recorded.operation.outcome, Receipt), recorded
+        await self.post(command, audited=audited)
         return await self.stored(command)
 
     async def stored(self, command: DebitTransfer) -> StoredTransfer:
@@ -125,10 +97,18 @@ class Ledger:
         return [decode(each.body) for each in pending]
 
     async def violations(self, *, at_rest: bool = False) -> dict[str, list[dict[str, Any]]]:
-        """Return what the proof finds, by invariant; nothing if the books are good."""
+        """
+        Return what the proof finds, by invariant; nothing if the books are good.
+
+        What a test has asked of the lanes without a request is left out, though A7 tells it.
+        """
         report = await verify(self.database.primary, at_rest=at_rest)
-        found = {each.id: list(each.violations) for each in report.invariants if each.violations}
-        assert report.ok == (not found)
+        found = {
+            each.id: told
+            for each in report.invariants
+            if (told := [one for one in each.violations if one.get("is") != UNASKED])
+        }
+        assert found or all(each.id == "A7" or not each.violations for each in report.invariants)
         return found
 
     async def close(self) -> None:
@@ -139,7 +119,7 @@ class Ledger:
 class Builders:
     """The commands a test needs, with a fresh key unless it names one."""
 
-    def opening(self, wallet_id: str, currency: str = "USD", **more: str) -> OpenWallet:
+    def opening(self, wallet_id: str, currency: str = "USD", **more: Any) -> OpenWallet:  # noqa: ANN401  # its fields
         return OpenWallet(wallet_id, currency, **more)
 
     def deposit(self, wallet_id: str, amount: str, **more: object) -> Deposit:
@@ -154,7 +134,7 @@ class Builders:
     def _asked(self, wallet_id: str, amount: str, more: dict[str, object]) -> dict[str, Any]:
         return {
             "wallet_id": wallet_id,
-            "request_id": a_key(),
+            "request_id": f"key-{next(_keys)}",
             "operation_id": new_id(),
             "amount": parse_amount(amount),
         } | more
@@ -202,13 +182,12 @@ class Books:
 
     async def tamper(self, table: str, sql: str, *arguments: object) -> None:
         """Change what refuses to be changed, as one who owns the tables can."""
-        parts = f"SELECT relid::regclass::text AS name FROM pg_partition_tree('{table}')"
-        names = {table, *(row["name"] for row in await self.rows(parts))}
+        guards = [row["guard"] for row in await self.rows(_GUARDS, table)]
         async with (await self._connection()).transaction():
-            await self.execute(";".join(f"ALTER TABLE {n} DISABLE TRIGGER USER" for n in names))
+            await self.execute(";".join(["SELECT", *(each % "DISABLE" for each in guards)]))
             changed = await self.execute(sql, *arguments)
             assert not changed.endswith(" 0"), "nothing was tampered with"
-            await self.execute(";".join(f"ALTER TABLE {n} ENABLE TRIGGER USER" for n in names))
+            await self.execute(";".join(["SELECT", *(each % "ENABLE ALWAYS" for each in guards)]))
 
     @asynccontextmanager
     async def lock_on(self, *wallet_ids: str) -> AsyncIterator[None]:

@@ -1,6 +1,7 @@
 """This module is where a month of the audit leaves, and the proof neither cries wolf nor sleeps."""
 
 import asyncio
+import secrets
 from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -8,22 +9,21 @@ from uuid import UUID
 
 import asyncpg
 import pytest
-from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from wallet_common.errors import Busy
-from wallet_db_orm import archive, verify
+from wallet_db_orm import archive, invariants, seals, verify
 from wallet_db_orm.archive import Exported, NotArchivable
-from wallet_db_orm.invariants import Invariant
 from wallet_db_orm.partitions import first_id, month_after, partitions
+from wallet_db_orm.reading import Invariant, Reading
 
 if TYPE_CHECKING:
     from libs.db_orm.tests.conftest import Books, Builders, Ledger
 
 Until = Callable[..., Awaitable[bool]]
-# What is written today is in this month's partition; that it is too young is the caller's business.
-MONTH = f"api_audit_{datetime.now(UTC):%Y_%m}"
+OLD = month_after(datetime.now(UTC), -14)
+MONTH = f"api_audit_{OLD:%Y_%m}"
 HASH = "0" * 64
 
 
@@ -41,13 +41,21 @@ async def export(ledger: "Ledger") -> Exported:
     return await archive.export(ledger.database.primary, MONTH, Paper().write)
 
 
+def id_of_then() -> str:
+    """Return an audit id that was drawn in the month that leaves."""
+    return str(UUID(int=first_id(OLD).int + secrets.randbits(72)))
+
+
 @pytest.fixture
-async def moved(breakable: "Ledger", a: "Builders") -> "Ledger":
-    """Return books with an audit row for each of a deposit, a refusal and a transfer."""
+async def moved(breakable: "Ledger", a: "Builders", books: "Books") -> "Ledger":
+    """Return books with an audit row, of long ago, for each of two deposits, a refusal, a move."""
+    breakable.new_audit_id = id_of_then
     await breakable.post(a.deposit("ann", "5.00"), audited=True)
     await breakable.record(a.withdrawal("ann", "9.00"), audited=True)
     await breakable.post(a.deposit("bob", "5.00"), audited=True)
     await breakable.transfer(a.transfer("ann", "bob", "1.00"), audited=True)
+    assert await books.value("SELECT make_audit_month($1)", OLD.date()) == "made"
+    await seals.seal(breakable.database.primary)
     return breakable
 
 
@@ -94,8 +102,49 @@ async def test_the_proof_still_sees_what_is_amiss(
     await books.tamper("api_audit", "DELETE FROM api_audit")
 
     violations = await moved.violations()
-    assert set(violations) == {"A7"}
+    assert set(violations) == {"A5", "A7"}
     assert "cid" in {each["walletId"] for each in violations["A7"]}
+
+
+NOTE = """
+    INSERT INTO archived_partitions (name, from_id, to_id, rows, operations, sha256)
+    VALUES ($1, $2, $3, $4, 1, repeat('0', 64))
+"""
+
+
+async def test_a_note_of_an_archive_excuses_no_row_of_a_month_that_is_here(
+    moved: "Ledger", books: "Books"
+) -> None:
+    """A deleted row and a note that fits it, whatever that calls itself: both are told."""
+    lost = await books.value(f"SELECT id FROM {MONTH} WHERE wallet_id = 'bob'")
+    await books.tamper("api_audit", "DELETE FROM api_audit WHERE id = $1", lost)
+    month = (first_id(OLD), first_id(month_after(OLD, 1)))
+
+    for name, bounds in ((MONTH, month), ("a_note", (lost, UUID(int=lost.int + 1)))):
+        await books.execute(NOTE, name, *bounds, 1)
+
+        found = (await moved.violations())["A5"]
+
+        assert {each["archived"] for each in found} == {name}
+        assert {each["auditId"] for each in found} == {str(lost), None}
+        await books.tamper("archived_partitions", "DELETE FROM archived_partitions")
+
+
+async def test_a_note_is_right_to_the_row(moved: "Ledger", books: "Books") -> None:
+    """One row more or fewer than were sealed, a month that is not over, or another's: told."""
+    await archive.drop(moved.database.primary, MONTH, await export(moved), HASH)
+    assert await moved.violations() == {}
+
+    for change, back in (
+        ("rows = rows + 1", "rows = rows - 1"),
+        ("rows = rows - 1", "rows = rows + 1"),
+        ("archived_at = archived_at - interval '2 years'", "archived_at = clock_timestamp()"),
+        ("archived_at = archived_at + interval '2 years'", "archived_at = clock_timestamp()"),
+        ("name = 'api_audit_1999_01'", f"name = '{MONTH}'"),
+    ):
+        for sql in (change, back):
+            await books.tamper("archived_partitions", f"UPDATE archived_partitions SET {sql}")
+            assert ("A5" in await moved.violations()) == (sql == change), sql
 
 
 async def test_a_lost_row_comes_to_light_before_its_month_is_archived(
@@ -130,6 +179,7 @@ async def test_a_row_that_came_later_is_not_thrown_away(
     """Between file and database one row differs: nothing is dropped."""
     exported = await export(moved)
     await moved.post(a.deposit("cid", "5.00"), audited=True)
+    await seals.seal(moved.database.primary)
 
     with pytest.raises(NotArchivable, match="5 rows, 4 were written"):
         await archive.drop(moved.database.primary, MONTH, exported, HASH)
@@ -210,14 +260,18 @@ async def test_what_was_archived_cannot_be_forgotten(moved: "Ledger", books: "Bo
             await books.execute(attempt)
 
 
-async def test_a_proof_takes_as_long_as_the_books_are_big(database_url: str) -> None:
+async def test_a_proof_takes_as_long_as_the_books_are_big(
+    database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Neither the server's limit for a request's statement nor the driver's ends a proof."""
     limits = {"command_timeout": 0.5, "server_settings": {"statement_timeout": "500"}}
     engine = create_async_engine(database_url, poolclass=NullPool, connect_args=limits)
-    slow = Invariant("X", "slow", "SELECT 1", "SELECT 1 AS found FROM pg_sleep(1)")
+    slow = Reading(
+        (Invariant("X", "slow", "wallets"),), "SELECT '' AS \"X\" FROM pg_sleep(1) OFFSET 1"
+    )
+    monkeypatch.setattr(invariants, "INVARIANTS", (slow,))
 
-    async with engine.connect() as connection:
-        await connection.execute(text("SET LOCAL statement_timeout = 0"))
-        finding = await verify._check(connection, slow)
+    report = await verify.verify(engine)
 
-    assert finding.seconds > 1
+    assert report.ok
+    assert report.invariants[0].seconds > 1

@@ -40,6 +40,7 @@ ENTRY = {
     "request_id": "'k1'",
     "occurred_at": NOW,
     "trace_id": "'t'",
+    "hash": "sha256('')",
 }
 TRANSFER = {
     "from_wallet_id": "'w1'",
@@ -101,6 +102,43 @@ ARCHIVED = {
     "operations": "0",
     "sha256": "repeat('0', 64)",
 }
+WAITING = {"wallet_id": "'w1'", "event_id": "gen_random_uuid()"}
+SETTLEMENT = {
+    "transaction_id": "'t1'",
+    "type": "'topup'",
+    "amount_minor": "1",
+    "currency": "'USD'",
+    "state": "'accepted'",
+}
+SEAL = {
+    "seal": "1",
+    "ids": "ARRAY[gen_random_uuid()]",
+    "digests": "sha256('')",
+    "sealed_at": NOW,
+    "hash": "sha256('')",
+}
+CHECKPOINT = {"checkpoint": "1", "line": "'{}'"}
+HEAD = {
+    "wallet_id": "'w1'",
+    "checkpoint": "1",
+    "version": "1",
+    "balance_minor": "1",
+    "head": "sha256('')",
+}
+AN_ID = "gen_random_uuid()"
+OWNER_KEY = {"owner_id": "'ada'", "key_id": AN_ID, "master_id": "'m1'", "wrapped": "'key'"}
+PROOF = {
+    "id": "gen_random_uuid()",
+    "snapshot_at": NOW,
+    "mode": "'whole'",
+    "ok": "true",
+    "took_ms": "1",
+    "position": "0",
+    "asked_by": "'ada'",
+    "checked": "'{}'",
+    "violations": "'[]'",
+}
+INDEXED = {"wallet_id": "'w1'", "key": "'email'", "digest": "sha256('')", "master_id": "'m1'"}
 GOOD: dict[str, dict[str, str]] = {
     "wallets": WALLET,
     "operations": OPERATION,
@@ -111,6 +149,14 @@ GOOD: dict[str, dict[str, str]] = {
     "wallet_stats": STATS,
     "dead_letters": LETTER,
     "archived_partitions": ARCHIVED,
+    "outbox": WAITING,
+    "settlements": SETTLEMENT,
+    "audit_seals": SEAL,
+    "checkpoints": CHECKPOINT,
+    "checkpoint_heads": HEAD,
+    "owner_keys": OWNER_KEY,
+    "pii_index": INDEXED,
+    "proofs": PROOF,
 }
 ENDED = {"finished_at": NOW}
 IN_TRANSIT = {"counter_account": "'@transit'", "transfer_id": "gen_random_uuid()"}
@@ -122,12 +168,21 @@ BAD: list[tuple[str, str, dict[str, str]]] = [
     ("wallets", "currency_code", {"currency": "'usd'"}),
     ("wallets", "currency_code", {"currency": "'USDT'"}),
     ("wallets", "status_known", {"status": "'dormant'"}),
+    ("wallets", "head_is_a_hash", {"head": "'short'"}),
+    ("ledger_entries", "hash_is_a_hash", {"hash": "'short'"}),
+    ("audit_seals", "counts", {"seal": "0"}),
+    ("audit_seals", "counts", {"ids": "'{}'", "digests": "''"}),
+    ("audit_seals", "a_digest_each", {"digests": "'short'"}),
+    ("audit_seals", "hash_is_a_hash", {"hash": "'short'"}),
+    ("checkpoints", "counted", {"checkpoint": "0"}),
+    ("checkpoint_heads", "head_is_a_hash", {"head": "'short'"}),
     ("operations", "request_id_length", {"request_id": "''"}),
     ("operations", "request_id_length", {"request_id": "repeat('x', 129)"}),
     ("ledger_entries", "balance_not_negative", {"balance_after_minor": "-1"}),
     ("ledger_entries", "type_sign_and_counter", {"amount_minor": "0"}),
     ("ledger_entries", "type_sign_and_counter", {"amount_minor": "-1"}),
     ("ledger_entries", "type_sign_and_counter", {"type": "'withdraw'"}),
+    ("ledger_entries", "type_sign_and_counter", {"type": "'deposit_reversal'"}),
     ("ledger_entries", "type_sign_and_counter", {"type": "'gift'"}),
     ("ledger_entries", "type_sign_and_counter", IN_TRANSIT),
     ("ledger_entries", "type_sign_and_counter", {"type": "'transfer_debit'"} | IN_TRANSIT),
@@ -163,6 +218,17 @@ BAD: list[tuple[str, str, dict[str, str]]] = [
     ("archived_partitions", "counts", {"operations": "-1"}),
     ("archived_partitions", "sha256_is_hex", {"sha256": "repeat('X', 64)"}),
     ("archived_partitions", "sha256_is_hex", {"sha256": "'0'"}),
+    ("outbox", "replays_counted", {"replays": "-1"}),
+    ("settlements", "state_known", {"state": "'reversed'"}),
+    ("settlements", "plan_is_whole", {"type": "NULL"}),
+    ("settlements", "plan_is_whole", {"currency": "NULL"}),
+    ("settlements", "amount_positive", {"amount_minor": "0"}),
+    ("owner_keys", "key_or_erased", {"wrapped": "NULL"}),
+    ("owner_keys", "key_or_erased", {"erased_at": NOW}),
+    ("pii_index", "digest_length", {"digest": "'short'"}),
+    ("proofs", "mode_known", {"mode": "'half'"}),
+    ("proofs", "counts", {"position": "-1"}),
+    ("proofs", "counts", {"took_ms": "-1"}),
 ]
 
 

@@ -30,8 +30,8 @@ class Old:
         self._admin_url = admin_url
         migrations.upgrade(url, "0001")
 
-    def upgrade(self) -> None:
-        migrations.upgrade(self.url)
+    def upgrade(self, revision: str = "head") -> None:
+        migrations.upgrade(self.url, revision)
 
     def execute(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
         return asyncio.run(self._execute(sql, arguments))
@@ -80,7 +80,7 @@ def test_what_is_there_is_read_once_and_not_under_the_lock(old: Old) -> None:
     many = f"INSERT INTO api_audit SELECT uuidv7(), {ROW} FROM generate_series(1, 1000)"
     old.execute(many)
 
-    old.upgrade()
+    old.upgrade("0002")
 
     read = "SELECT seq_tup_read FROM pg_stat_user_tables WHERE relname = 'api_audit_first'"
     assert 1000 <= old.execute(read)[0]["seq_tup_read"] < 2000

@@ -99,17 +99,18 @@ async def test_the_verdict_is_the_same_whatever_the_order_of_arrival(
 
 @pytest.mark.parametrize(("seconds", "flags"), [(50, 1), (61, 0)], ids=["within", "outside"])
 async def test_only_withdrawals_within_the_window_are_neighbours(
-    ledger: "Ledger", books: "Books", a: "Builders", seconds: int, flags: int
+    breakable: "Ledger", books: "Books", a: "Builders", seconds: int, flags: int
 ) -> None:
     """Three withdrawals are rapid by their event times, whenever they are looked at."""
-    await ledger.post(a.deposit("w1", "50.00"))
+    await breakable.post(a.deposit("w1", "50.00"))
     for _ in range(3):
-        await ledger.post(a.withdrawal("w1", "1.00"))
+        await breakable.post(a.withdrawal("w1", "1.00"))
     await move_back(books, "w1", 3, seconds)
 
-    done = await inbox.apply(ledger.database.primary, await ledger.told(), RULES)
+    done = await inbox.apply(breakable.database.primary, await breakable.told(), RULES)
 
     assert len(done.flagged) == len(await stored(books)) == flags
+    assert set(await breakable.violations()) == {"H1"}, "whoever moves a time is seen"
 
 
 async def test_a_flag_names_its_evidence_in_the_order_of_events(

@@ -1,28 +1,34 @@
 """This module is where the schema's history is walked, and its end compared with the models."""
 
 import asyncio
+import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import asyncpg
 from alembic import command
 from alembic.script import ScriptDirectory
+from sqlalchemy import text
 from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from wallet_db_orm import migrations
+from wallet_db_orm.catalogue import DECLARED, DECLARED_FILE
 from wallet_db_orm.models import metadata
 from wallet_db_orm.storage import APPEND_ONLY, AUDIT_PARTITION
 
 # Each asks the catalogue for one kind of thing, as PostgreSQL itself would write it down.
 CATALOGUE = {
     "columns": """
-        SELECT c.relname, a.attnum, a.attname, format_type(a.atttypid, a.atttypmod),
+        SELECT c.relname, row_number() OVER (PARTITION BY c.oid ORDER BY a.attnum) AS place,
+            a.attname, format_type(a.atttypid, a.atttypmod),
             a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid)
         FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
         LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p') AND a.attnum > 0
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+            AND a.attnum > 0 AND NOT a.attisdropped
     """,
     "storage": """
         SELECT relname, relkind, reloptions, pg_get_expr(relpartbound, oid) FROM pg_class
@@ -151,3 +157,21 @@ def test_money_is_kept_in_whole_minor_units() -> None:
 def test_append_only_tables_are_those_of_the_contract() -> None:
     """Entries, events, operations and audit rows are the ones that nobody may change."""
     assert set(APPEND_ONLY) == {"ledger_entries", "events", "operations", "api_audit"}
+
+
+async def test_the_proof_knows_the_schema_by_its_wording(database_url: str, tmp_path: Path) -> None:
+    """What L6 compares with is what the migrations make; a change of theirs is taken over there."""
+    made: dict[str, dict[str, dict[str, str]]] = {}
+    engine = create_async_engine(database_url, poolclass=NullPool)
+    async with engine.connect() as connection:
+        for kind, query in DECLARED.items():
+            rows = (await connection.execute(text(query))).all()
+            made[kind] = {}
+            for row in sorted(rows, key=lambda each: (each.table, each.name)):
+                made[kind].setdefault(row.table, {})[row.name] = row.definition
+    await engine.dispose()
+    (tmp_path / "declared.json").write_text(json.dumps(made, indent=2) + "\n")
+
+    kept = json.loads(DECLARED_FILE.read_text())
+    assert kept == made, f"take over {tmp_path / 'declared.json'} as {DECLARED_FILE}"
+    assert kept["column"].keys() == kept["constraint"].keys() == metadata.tables.keys()

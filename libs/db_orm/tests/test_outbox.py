@@ -6,8 +6,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+import asyncpg
 import pytest
-from sqlalchemy.exc import DBAPIError
 
 from wallet_common.errors import Poison
 from wallet_common.events import decode
@@ -76,11 +76,26 @@ async def test_an_event_that_is_not_removed_is_taken_again(
 
     first = await relay.take(10)
     again = await relay.take(10)
-    await relay.remove([first[1].position])
+    await relay.remove([first[0].position])
 
     assert again == first
     assert [each.routing_key for each in first] == ["WalletCreated", "FundsDeposited"]
-    assert await relay.take(10) == first[:1]
+    assert await relay.take(10) == first[1:]
+
+
+async def test_what_is_on_its_way_is_not_taken_ahead(
+    ledger: "Ledger", a: "Builders", relay: RelaySession
+) -> None:
+    """Beside a batch that is sent already only the others are taken, and all again without it."""
+    for wallet_id in ("w1", "w2"):
+        await ledger.post(a.deposit(wallet_id, "1.00"))
+    assert await relay.acquire()
+    batch = await relay.take(3)
+
+    ahead = await relay.take(3, sent=[each.position for each in batch])
+
+    assert [*batch, *ahead] == await relay.take(10)
+    assert len(ahead) == 1
 
 
 async def test_only_one_relay_is_active(
@@ -113,7 +128,7 @@ async def test_a_standby_takes_over_when_the_relays_session_ends(
     assert await books.terminate(RELAY) == 1
 
     assert await until(standby.acquire)
-    with pytest.raises(DBAPIError):
+    with pytest.raises((asyncpg.PostgresError, asyncpg.InterfaceError)):
         await relay.remove([each.position for each in taken])
 
     assert await standby.take(10) == taken
@@ -130,7 +145,7 @@ async def test_a_relay_that_falls_silent_loses_its_place(
     taken = await relay.take(10)
 
     assert await until(standby.acquire, 4 * outbox.IDLE_SESSION_TIMEOUT_MS / 1000)
-    with suppress(DBAPIError):
+    with suppress(asyncpg.PostgresError, asyncpg.InterfaceError):
         await relay.remove([each.position for each in taken])
 
     assert await standby.take(10) == taken
@@ -155,6 +170,34 @@ async def test_a_row_without_its_event_goes_out_as_an_unreadable_message(
         decode(taken[2].body)
     await relay.remove([each.position for each in taken])
     assert await books.count("outbox") == 0
+
+
+async def test_a_late_commit_is_not_passed_over(
+    ledger: "Ledger", books: "Books", a: "Builders", relay: RelaySession
+) -> None:
+    """A row drawn early and committed late leaves with the next batch, and is last in the feed."""
+    await ledger.post(a.deposit("w1", "1.00"))
+    await ledger.told()
+    assert await relay.acquire()
+    async with books.session() as stranger:
+        async with stranger.transaction():
+            await stranger.execute("""
+                INSERT INTO events (wallet_id, id, type, payload, occurred_at)
+                VALUES ('w1', gen_random_uuid(), 'WalletFlagged', '{}', now());
+                INSERT INTO outbox (wallet_id, event_id)
+                SELECT wallet_id, id FROM events WHERE type = 'WalletFlagged'
+            """)
+            await ledger.post(a.deposit("w2", "1.00"))
+            meanwhile = await relay.take(10)
+            await relay.remove([each.position for each in meanwhile])
+        late = await relay.take(10)
+    await relay.remove([each.position for each in late])
+
+    assert [each.routing_key for each in meanwhile] == ["WalletCreated", "FundsDeposited"]
+    assert [each.routing_key for each in late] == ["WalletFlagged"]
+    assert late[0].position < meanwhile[0].position
+    fed = await books.rows("SELECT event_id::text FROM feed ORDER BY position")
+    assert [row["event_id"] for row in fed][2:] == [each.event_id for each in (*meanwhile, *late)]
 
 
 async def test_the_lag_counts_what_nobody_confirmed_yet(
@@ -188,3 +231,66 @@ async def test_a_refused_order_puts_nothing_on_its_way(
     rows = await books.rows("SELECT wallet_version, id FROM events ORDER BY wallet_version")
     assert told == [(row["wallet_version"], str(row["id"])) for row in rows]
     assert len(told) == 3
+
+
+async def test_what_leaves_gets_the_next_place_in_the_feed(
+    ledger: "Ledger", books: "Books", a: "Builders", relay: RelaySession
+) -> None:
+    """Places are 1, 2, 3 … in the order of leaving, whatever was taken and not removed before."""
+    assert await relay.acquire()
+    for wallet_id in ("w1", "w2", "w1"):
+        await ledger.post(a.deposit(wallet_id, "1.00"))
+    taken = [each.position for each in await relay.take(10)]
+
+    await relay.remove(taken[2:3])
+    await relay.remove([])
+    await relay.remove(taken[:2] + taken[3:])
+
+    fed = await books.rows(
+        "SELECT f.position, e.wallet_id, e.wallet_version FROM feed AS f"
+        " JOIN events AS e ON e.wallet_id = f.wallet_id AND e.id = f.event_id ORDER BY 1"
+    )
+    assert [tuple(row.values()) for row in fed] == [
+        *((1, "w2", 1), (2, "w1", 1), (3, "w1", 2)),
+        *((4, "w2", 2), (5, "w1", 3)),
+    ]
+
+
+async def test_what_was_put_back_has_its_place_already(
+    ledger: "Ledger", books: "Books", a: "Builders", relay: RelaySession
+) -> None:
+    """An event that an operator sends again, an answer, and a row without event: no new place."""
+    assert await relay.acquire()
+    await ledger.post(a.deposit("w1", "1.00"))
+    await relay.remove([each.position for each in await relay.take(10)])
+    await books.execute(
+        "INSERT INTO outbox (wallet_id, event_id, replays)"
+        " SELECT wallet_id, id, 1 FROM events WHERE wallet_version = 1"
+    )
+    await books.execute("INSERT INTO outbox (wallet_id, event_id) VALUES ('w1', gen_random_uuid())")
+    await books.execute(
+        "INSERT INTO outbox (wallet_id, event_id, answer)"
+        " SELECT wallet_id, id, '{}' FROM events WHERE wallet_version = 2"
+    )
+
+    again = await relay.take(10)
+    await relay.remove([each.position for each in again])
+
+    assert [each.replays for each in again] == [1, 0, 0]
+    assert [(each.is_answer, each.routing_key) for each in again][1:] == [
+        (False, "Missing"),
+        (True, "wallet.transactionFinalized"),
+    ]
+    assert await books.count("feed") == 2
+
+
+async def test_a_commit_rings(ledger: "Ledger", a: "Builders", relay: RelaySession) -> None:
+    """Whoever rests is woken by the next commit, long before it would look by itself."""
+    assert await relay.acquire()
+    assert await relay.take(10) == []
+    resting = asyncio.create_task(relay.rest(60))
+
+    await ledger.post(a.deposit("w1", "1.00"))
+
+    await asyncio.wait_for(resting, 10)
+    assert len(await relay.take(10)) == 2

@@ -9,18 +9,24 @@ from uuid import UUID
 import asyncpg
 import pytest
 
-from wallet_db_orm import partitions
+from wallet_db_orm import partitions, storage
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.partitions import MOVED_MAX, Partition, first_id, instant_of, month_after
+from wallet_db_orm.partitions import Partition, first_id, instant_of, month_after
+from wallet_db_orm.storage import MOVED_MAX
 
 if TYPE_CHECKING:
     from libs.db_orm.tests.conftest import Books, Ledger
 
 NOW = datetime.now(UTC)
 Until = Callable[..., Awaitable[bool]]
+# Whoever writes a row queues it for its seal.
 INSERT = """
-INSERT INTO api_audit SELECT id, clock_timestamp(), 'POST', '/', '', '{}', NULL, 201,
-    NULL, NULL, NULL, 't', 1 FROM unnest($1::uuid[]) AS id ON CONFLICT DO NOTHING
+WITH written AS (
+    INSERT INTO api_audit SELECT id, clock_timestamp(), 'POST', '/', '', '{}', NULL, 201,
+        NULL, NULL, NULL, 't', 1 FROM unnest($1::uuid[]) AS id
+    ON CONFLICT DO NOTHING RETURNING id
+)
+INSERT INTO unsealed_audit (ids) SELECT array_agg(id) FROM written HAVING count(*) > 0
 """
 
 
@@ -118,8 +124,10 @@ async def test_a_month_that_nobody_prepared_is_made_up_for(
     """A running month with too many rows in the rest waits until it is over; the next does not."""
     await forget(books, 0, 1)
     many = (
-        "INSERT INTO api_audit_rest SELECT uuidv7(), now(), 'POST', '/', '', '{}', NULL, 201, NULL,"
-        " NULL, NULL, 't', 1 FROM generate_series(1, $1::int)"
+        "WITH written AS (INSERT INTO api_audit_rest"
+        " SELECT uuidv7(), now(), 'POST', '/', '', '{}', NULL, 201, NULL, NULL, NULL, 't', 1"
+        " FROM generate_series(1, $1::int) RETURNING id)"
+        " INSERT INTO unsealed_audit (ids) SELECT array_agg(id) FROM written"
     )
     await books.execute(many, MOVED_MAX + 1)
 
@@ -133,8 +141,10 @@ async def test_a_month_that_nobody_prepared_is_made_up_for(
 async def test_a_past_month_moves_whole(ledger: "Ledger", books: "Books") -> None:
     """Months that passed without a partition get theirs, and what the rest holds of them."""
     await books.execute(INSERT, [id_in(-2), id_in(-1), id_in(-1, 1)])
+    for statement in storage.audit_partition("api_audit_first"):
+        await books.execute(statement)
     await books.execute(
-        f"CREATE TABLE api_audit_first PARTITION OF api_audit"
+        "ALTER TABLE api_audit ATTACH PARTITION api_audit_first"
         f" FOR VALUES FROM ('{UUID(int=0)}') TO ('{id_in(-2)}')"
     )
 

@@ -4,14 +4,40 @@ import re
 
 import pytest
 
-from wallet_db_orm import group_read, statements as sql
+from wallet_db_orm import feed, group_read, owner_keys, queries, settlements, statements as sql
 from wallet_tools.postgres import PostgresServer
 
-STATEMENTS = {
-    name: text
-    for name, text in {**vars(sql), "BALANCES": group_read._WALLETS}.items()
-    if isinstance(text, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|WITH)\b", text)
+
+def numbered(named: str) -> str:
+    """Return a statement with its `:names` as numbers, as the database gets it."""
+    names = list(dict.fromkeys(re.findall(r"(?<!:):([a-z_]+)", named)))
+    return re.sub(r"(?<!:):([a-z_]+)", lambda found: f"${names.index(found[1]) + 1}", named)
+
+
+FEED = {
+    "FEED": numbered(str(feed.FEED)),
+    "WALLETS_FEED": numbered(str(feed.WALLETS_FEED)),
+    "NEW_EVENTS": feed.NEW_EVENTS,
 }
+PERSONAL = {
+    "WALLETS_INDEXED": numbered(str(queries._WALLETS_INDEXED)),
+    "FIND_KEYS": numbered(str(owner_keys._FIND)),
+    "STALE_KEYS": owner_keys._STALE,
+    "UNINDEX": owner_keys._UNINDEX,
+}
+STATEMENTS = (
+    FEED
+    | PERSONAL
+    | {
+        name: text
+        for name, text in {
+            **vars(sql),
+            **vars(settlements),
+            "BALANCES": group_read._WALLETS,
+        }.items()
+        if isinstance(text, str) and re.match(r"\s*(SELECT|INSERT|UPDATE|WITH)\b", text)
+    }
+)
 
 
 @pytest.mark.parametrize("name", STATEMENTS)
@@ -26,6 +52,18 @@ def test_a_plan_made_for_empty_tables_goes_by_keys(
     for number, line in enumerate(plan):
         if re.search(r"Index (Only )?Scan (using|on)", line):
             assert "Index Cond" in plan[number + 1], plan
+
+
+def test_a_wallets_feed_goes_along_its_own_index(
+    database_url: str, postgres_server: PostgresServer
+) -> None:
+    """A wallet's events are not looked for among all the others'."""
+    explain = f"SET enable_seqscan = off; EXPLAIN (GENERIC_PLAN) {FEED['WALLETS_FEED']}"
+    plan = postgres_server.execute(explain, database_url.rpartition("/")[2])
+
+    assert plan.count("using ix_feed_wallet_id_position") == 2, plan
+    assert "feed_pkey" not in plan
+    assert "pk_feed" not in plan
 
 
 def test_every_statement_is_looked_at() -> None:

@@ -2,7 +2,7 @@
 
 import asyncio
 from datetime import UTC, datetime, timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wallet_common.operations import Receipt
 from wallet_common.transfer import TransferState
@@ -70,7 +70,8 @@ async def test_pages_of_wallets_show_each_once_in_the_order_of_ids(
     await books.execute("UPDATE wallets SET status = 'frozen' WHERE id = 'z'")
 
     async def listed(**filters: str) -> list[str]:
-        given = {"owner_id": None, "currency": None, "status": None} | filters
+        usual = {"owner_id": None, "currency": None, "status": None, "wanted": None}
+        given: dict[str, Any] = usual | filters
         found: list[str] = []
         while page := await queries.wallets(
             ledger.database.reads, **given, after=found[-1] if found else "", limit=2

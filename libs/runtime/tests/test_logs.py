@@ -156,3 +156,18 @@ for number in range(140):
     ]
     assert kept == list(range(kept[0], 140))
     assert len(kept) > 100
+
+
+def test_a_full_disk_costs_the_file_its_lines_and_nothing_else(tmp_path: Path) -> None:
+    """Every line is on the output, one more says once that the file is not written; no stack."""
+    (tmp_path / "api.log").symlink_to("/dev/full")
+
+    lines = said("INFO", tmp_path, "for n in range(3): log.info('deposit.posted', n=n)")
+
+    posted = [line["n"] for line in lines if line["event"] == "deposit.posted"]
+    told = [line for line in lines if line["event"] == "log_file.not_written"]
+    assert posted == [0, 1, 2]
+    assert [(line["level"], line["file"]) for line in told] == [
+        ("error", str(tmp_path / "api.log"))
+    ]
+    assert "No space left" in told[0]["error"]

@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from pathlib import Path
 from typing import Any
 
 import asyncpg
@@ -21,13 +22,17 @@ import uvicorn
 
 from wallet_api.app import create_app
 from wallet_api.edge import Edge
+from wallet_api.main import Server
 from wallet_api.settings import ApiSettings
+from wallet_api.wire import Wire
 from wallet_tools import environment
 from wallet_tools.ports import free_port
 from wallet_tools.processes import wait_until
 
 SECRET = "a secret that is longer than the sixty-four bytes which HS512 wants"
 DEADLINE_S = 15.0
+# Until a process listens, on a machine that has much else to do.
+START_S = 120.0
 _traces = itertools.count(1)
 
 
@@ -156,10 +161,14 @@ def token() -> Callable[..., str]:
 def start_api(
     database_url: str,
 ) -> Iterator[Callable[..., tuple[subprocess.Popen[bytes], str]]]:
-    """Yield how to start a process of the API, as a supervisor would; returns it and its URL."""
+    """
+    Yield how to start a process of the API, as a supervisor would; returns it and its URL.
+
+    What it says goes to `output`, or to the test's own.
+    """
     started: list[subprocess.Popen[bytes]] = []
 
-    def start(**given: str) -> tuple[subprocess.Popen[bytes], str]:
+    def start(output: Path | None = None, **given: str) -> tuple[subprocess.Popen[bytes], str]:
         port = free_port()
         variables = {
             "WALLET_DATABASE_URL": database_url,
@@ -167,12 +176,16 @@ def start_api(
             "WALLET_PORT": str(port),
             "LOG_LEVEL": "ERROR",
         }
-        process = subprocess.Popen(
-            [sys.executable, "-m", "wallet_api.main"],
-            env=environment.system() | variables | given,
-        )
+        with contextlib.ExitStack() as opened:
+            said = None if output is None else opened.enter_context(output.open("wb"))
+            process = subprocess.Popen(
+                [sys.executable, "-m", "wallet_api.main"],
+                env=environment.system() | variables | given,
+                stdout=said,
+                stderr=subprocess.STDOUT if said else None,
+            )
         started.append(process)
-        assert wait_until(lambda: _listens(port), DEADLINE_S), "the API does not listen"
+        assert wait_until(lambda: _listens(port), START_S), "the API does not listen"
         return process, f"http://127.0.0.1:{port}"
 
     yield start
@@ -193,11 +206,11 @@ async def serve() -> AsyncIterator[Callable[[Edge], Awaitable[int]]]:
 
 
 @pytest.fixture
-def eventually() -> Callable[[Callable[[], Awaitable[object]]], Awaitable[object]]:
+def eventually() -> Callable[..., Awaitable[object]]:
     """Return how to ask until the answer is true; it fails when the deadline has passed."""
 
-    async def ask(question: Callable[[], Awaitable[object]]) -> object:
-        async with asyncio.timeout(DEADLINE_S):
+    async def ask(question: Callable[[], Awaitable[object]], seconds: float = DEADLINE_S) -> object:
+        async with asyncio.timeout(seconds):
             while not (answer := await question()):
                 await asyncio.sleep(0.05)
         return answer
@@ -233,8 +246,10 @@ async def _lifespan(app: Edge) -> AsyncIterator[None]:
 @asynccontextmanager
 async def _served(app: Edge) -> AsyncIterator[int]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
-        config = uvicorn.Config(app, log_config=None, access_log=False, lifespan="on", ws="none")
-        server = uvicorn.Server(config)
+        config = uvicorn.Config(
+            app, log_config=None, access_log=False, lifespan="on", ws="none", http=Wire
+        )
+        server = Server(config, app)
         running = asyncio.create_task(server.serve(sockets=[listener]))
         yield listener.getsockname()[1]
         server.should_exit = True

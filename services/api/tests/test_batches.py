@@ -275,7 +275,7 @@ async def test_who_may_write_may_send_batches(
     """Payments and admin may; an auditor gets a 403 and a stranger a 401, without effect."""
     async with client_of(configured(WALLET_AUTH="jwt", WALLET_JWT_SECRET=SECRET)) as api:
         before = await books()
-        for role, status in [("auditor", 403), ("user", 403), (None, 401)]:
+        for role, status in [("auditor", 403), ("emperor", 403), (None, 401)]:
             headers = {"Authorization": f"Bearer {token(roles=[role])}"} if role else {}
             for body in ({"commands": [command("deposit", "w", "5")]}, {}):
                 refused = await api.post("/v1/batches", json=body, headers=headers)

@@ -8,7 +8,7 @@ import asyncpg
 import httpx
 import pytest
 
-from wallet_api import edge
+from wallet_api import edge, wire
 from wallet_api.app import create_app
 from wallet_api.settings import ApiSettings
 
@@ -57,6 +57,13 @@ async def check_one(api: httpx.AsyncClient, method: str, path: str, status: int)
         assert (problem["status"], problem["traceId"]) == (status, "my-trace.1_A")
     if status == 405:
         assert given.headers["Allow"]
+
+
+async def test_a_path_of_two_handlers_allows_both_methods(api: httpx.AsyncClient) -> None:
+    """OPTIONS and a method that is not there are told the same list, and it is whole."""
+    for answered in (await api.options("/v1/wallets"), await api.put("/v1/wallets")):
+        allowed = set(answered.headers["Allow"].split(", "))
+        assert allowed == {"GET", "POST", "OPTIONS"}
 
 
 async def test_a_bad_trace_id_is_replaced(api: httpx.AsyncClient) -> None:
@@ -162,7 +169,7 @@ async def test_a_body_that_does_not_arrive_is_answered_408(
     framing: bytes,
 ) -> None:
     """Who stops in the middle of a body is told so and let go, and nothing happened."""
-    monkeypatch.setattr(edge, "BODY_TIMEOUT_S", 0.3)
+    monkeypatch.setattr(wire, "BODY_TIMEOUT_S", 0.3)
     port = await serve(create_app(configured()))
     before = await books()
     head = b"POST /v1/wallets/w/deposit HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"

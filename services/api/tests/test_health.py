@@ -13,11 +13,12 @@ import httpx
 import pytest
 
 from wallet_api.settings import ApiSettings
-from wallet_db_orm import migrations
+from wallet_db_orm import migrations, roles
 from wallet_tools import environment
 from wallet_tools.ports import free_port
 from wallet_tools.postgres import PostgresServer
 from wallet_tools.processes import postgres_pids
+from wallet_tools.rabbitmq import RabbitServer
 
 ClientOf = Callable[[ApiSettings], Any]
 Configured = Callable[..., ApiSettings]
@@ -28,7 +29,7 @@ def own_server(server_folder: Path) -> Iterator[PostgresServer]:
     """Yield a server with a migrated database that tests may kill."""
     server = PostgresServer(server_folder / "api-own", server_folder / "api-own.log")
     server.start()
-    server.ensure_database("wallet", "wallet")
+    server.ensure_database("wallet")
     migrations.upgrade(url_of(server))
     yield server
     server.stop()
@@ -46,7 +47,7 @@ async def mortal(
 
 
 def url_of(server: PostgresServer) -> str:
-    return environment.addresses(server.url("wallet", "wallet"), None)["WALLET_DATABASE_URL"]
+    return environment.addresses(server.url("wallet", roles.OWNER), None)["WALLET_DATABASE_URL"]
 
 
 async def test_all_is_well(api: httpx.AsyncClient) -> None:
@@ -61,6 +62,7 @@ async def test_all_is_well(api: httpx.AsyncClient) -> None:
         "broker": "not_configured",
         "outboxRows": 0,
         "outboxLagSeconds": 0.0,
+        "relayActive": False,
         "pendingRequests": 0,
     }
 
@@ -79,6 +81,25 @@ async def test_a_broker_that_is_away_only_degrades(
     assert (told["status"], told["broker"], told["outboxRows"]) == ("degraded", "down", 2)
 
 
+@pytest.mark.broker
+async def test_a_broker_that_hangs_is_away(
+    broker: RabbitServer, configured: Configured, client_of: ClientOf
+) -> None:
+    """A stopped process still has its port open; readiness is not deceived, and sees it wake."""
+    assert broker.process is not None
+    async with client_of(configured(RABBITMQ_URL=broker.url)) as client:
+        before = (await client.get("/readyz")).json()
+        broker.process.send_signal(signal.SIGSTOP)
+        try:
+            hanging = (await client.get("/readyz")).json()
+        finally:
+            broker.process.send_signal(signal.SIGCONT)
+        after = (await client.get("/readyz")).json()
+
+    assert [each["broker"] for each in (before, hanging, after)] == ["ok", "down", "ok"]
+    assert [each["status"] for each in (before, hanging, after)] == ["ok", "degraded", "ok"]
+
+
 async def test_a_dead_database_is_told_and_survived(
     mortal: httpx.AsyncClient,
     own_server: PostgresServer,
@@ -94,6 +115,7 @@ async def test_a_dead_database_is_told_and_survived(
     assert time.monotonic() - asked_at < 3
     assert (alive.status_code, ready.status_code) == (200, 503)
     assert (ready.json()["status"], ready.json()["database"]) == ("unavailable", "down")
+    assert (ready.json()["outboxRows"], ready.json()["relayActive"]) == (None, None)
 
     lost = {"amount": "2", "requestId": "lost"}
     for refused in await asyncio.gather(

@@ -215,3 +215,16 @@ async def test_a_flawed_request_does_not_burn_its_key(
 
     assert [each.status_code for each in refused] == [400, 400, 404, 413, 415, 400, 400]
     assert (done.status_code, is_replay(done)) == (201, False)
+
+
+async def test_a_reused_key_names_the_fields_as_they_are_spelled(
+    api: httpx.AsyncClient, a_wallet: Builder
+) -> None:
+    """The sentence keeps the capitals inside a field's name."""
+    wallet_id = await a_wallet("50.00")
+    path, asked = f"/v1/wallets/{wallet_id}/transfer", {"amount": "1", "requestId": "t"}
+    await api.post(path, json=asked | {"toWalletId": await a_wallet("0")})
+    told = await api.post(path, json=asked | {"toWalletId": await a_wallet("0")})
+
+    assert told.json()["code"] == "idempotency_key_reused"
+    assert "toWalletId" in told.json()["detail"]

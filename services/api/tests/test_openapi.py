@@ -17,6 +17,11 @@ from wallet_tools import cli
 COMMITTED = Path(__file__).parents[3] / "docs" / "openapi.json"
 SECRET = "a secret that is longer than the sixty-four bytes which HS512 wants"
 PROBLEM = "application/problem+json"
+# What is never unknown: an empty list is a list.
+LISTS = {
+    *("/v1/wallets", "/v1/me/wallets", "/api/v1/wallet/user"),
+    *("/v1/events", "/v1/admin/dead-letters", "/v1/admin/audit"),
+}
 Builder = Callable[..., Awaitable[str]]
 
 
@@ -77,20 +82,53 @@ def test_every_status_is_documented(document: dict[str, Any]) -> None:
     """Each route names all statuses that it answers, and a problem for each that is an error."""
     for method, path, operation in operations(document):
         told = {int(status) for status in operation["responses"]}
-        if path in {"/healthz", "/readyz"}:
-            expected = {200, 503} if path == "/readyz" else {200}
+        if path in {"/healthz", "/readyz", "/metrics"}:
+            expected = {200} | {"/readyz": {503}, "/metrics": {401, 403}}.get(path, set())
         elif method == "GET":
-            expected = {200, 400, 401, 403, 404, 500, 503} - (
-                {404} if path == "/v1/wallets" else set()
-            )
+            expected = {200, 400, 401, 403, 404, 429, 500, 503}
+            expected -= {404} if path in LISTS else set()
         else:
-            business = {"/v1/wallets": {409}, "/v1/batches": set[int]()}.get(path, {404, 422})
-            expected = {201, 400, 401, 403, 408, 413, 415, 500, 503} | business
+            business = {
+                "/v1/wallets": {409},
+                "/v1/batches": set[int](),
+                "/v1/admin/dead-letters/replay": {404},
+                "/v1/admin/dead-letters/{letter_id}/discard": {404},
+                "/v1/admin/owners/{owner_id}/erase": {404},
+                "/v1/admin/verify": {409},
+            }.get(path, {404, 422})
+            expected = {201, 400, 401, 403, 408, 413, 415, 429, 500, 503} | business
         assert told == expected, (method, path)
         for status, response in operation["responses"].items():
             if int(status) >= 400 and path != "/readyz":
                 schema = response["content"][PROBLEM]["schema"]
                 assert schema == {"$ref": "#/components/schemas/ProblemAnswer"}, (method, path)
+
+
+def test_links_lead_to_operations_that_take_what_they_give(document: dict[str, Any]) -> None:
+    """A link names an operation of the document, and every parameter of its path."""
+    needs = {
+        operation["operationId"]: set(re.findall(r"{(\w+)}", path))
+        for _, path, operation in operations(document)
+    }
+    links = [
+        link
+        for _, _, operation in operations(document)
+        for response in operation["responses"].values()
+        for link in response.get("links", {}).values()
+    ]
+
+    assert len(links) == 14
+    for link in links:
+        assert set(link["parameters"]) == needs[link["operationId"]]
+
+
+def test_what_is_open_says_that_it_asks_for_no_token(document: dict[str, Any]) -> None:
+    """Without a token there are health and, if WALLET_METRICS allows it, figures; no more."""
+    open_paths = {
+        path for _, path, operation in operations(document) if {} in operation.get("security", [])
+    }
+
+    assert open_paths == {"/healthz", "/readyz", "/metrics"}
 
 
 def test_the_amount_is_a_string_or_a_number(document: dict[str, Any]) -> None:
@@ -139,6 +177,9 @@ async def test_real_answers_are_as_documented(
         *((f"{base}/ledger", f"{template}/ledger"), (f"{base}/stats", f"{template}/stats")),
         *((f"{base}/operations/{key}", f"{template}/operations/{{request_id}}") for key in "krtfx"),
         *(("/v1/wallets", "/v1/wallets"), ("/v1/wallets?limit=0", "/v1/wallets")),
+        *(("/v1/events", "/v1/events"), ("/v1/events?after=x", "/v1/events")),
+        *((f"{base}/events/stream?after={bad}", f"{template}/events/stream") for bad in ("x", 99)),
+        ("/v1/wallets/nobody/events/stream", f"{template}/events/stream"),
         *(("/v1/wallets/nobody", template), ("/healthz", "/healthz"), ("/readyz", "/readyz")),
     ]:
         validate(document, await api.get(url), route)

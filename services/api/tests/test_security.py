@@ -67,6 +67,15 @@ def strangers(mint: Mint) -> dict[str, list[tuple[bytes, bytes]]]:
         "not yet valid": one(f"Bearer {mint(nbf=now + 600)}"),
         "no expiry": one(f"Bearer {mint(exp=None)}"),
         "expiry in words": one(f"Bearer {mint(exp='tomorrow')}"),
+        "expiry as digits": one(f"Bearer {mint(exp=str(now + 600))}"),
+        "expiry without end": one(f"Bearer {mint(exp=10**18)}"),
+        "expiry before time": one(f"Bearer {mint(exp=-1)}"),
+        "expiry that is true": one(f"Bearer {mint(exp=True)}"),
+        "made in the future": one(f"Bearer {mint(iat=now + 600)}"),
+        "a time in words": one(f"Bearer {mint(nbf='today')}"),
+        "a refresh token": one(f"Bearer {mint(typ='Refresh')}"),
+        "an identity token": one(f"Bearer {mint(token_use='id')}"),
+        "an identity token by its claims": one(f"Bearer {mint(nonce='n', at_hash='h')}"),
         "no subject": one(f"Bearer {mint(sub=None)}"),
         "a subject that cannot be stored": one(f"Bearer {mint(sub='a' + chr(0) + 'b')}"),
         "an endless subject": one(f"Bearer {mint(sub='a' * 257)}"),
@@ -89,7 +98,10 @@ async def test_who_proves_nothing_is_asked_for_a_token(
         read = await guarded.get("/v1/wallets", headers=headers)
         for answered in (wrote, read):
             assert (answered.status_code, answered.json()["code"]) == (401, "unauthorized"), why
-            assert answered.headers["WWW-Authenticate"].startswith("Bearer"), why
+            challenge = answered.headers["WWW-Authenticate"]
+            assert challenge.startswith("Bearer"), why
+            has_token = len(headers) == 1 and headers[0][1][7:] and headers[0][1][:6] == b"Bearer"
+            assert ('error="invalid_token"' in challenge) == bool(has_token), why
             assert answered.headers["X-Trace-Id"], why
         assert await audited(wrote) == [401], why
     assert await books() == before
@@ -105,14 +117,17 @@ async def test_a_token_in_the_query_is_none(guarded: httpx.AsyncClient, token: M
 async def test_roles_say_what_one_may_do(
     guarded: httpx.AsyncClient, token: Mint, audited: Audited
 ) -> None:
-    """Payments and admin may do all, an auditor may read, and everybody else gets a 403."""
+    """Payments and admin move all, an auditor reads, a user reads its own, others get a 403."""
     rights: list[tuple[object, bool, bool]] = [
         (["payments"], True, True),
         (["admin"], True, True),
         (["auditor"], True, False),
         (["auditor", "payments"], True, True),
-        (["user"], False, False),
+        (["user"], True, False),
+        (["user", "auditor"], True, False),
         (["emperor"], False, False),
+        (["payments", "emperor"], False, False),
+        (["Payments"], False, False),
         ([], False, False),
         (None, False, False),
         ("payments", False, False),

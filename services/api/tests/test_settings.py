@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Callable
+from hashlib import sha256
 from pathlib import Path
 
 import pytest
@@ -30,6 +31,17 @@ def test_little_is_needed(load: Load) -> None:
         ({"WALLET_DATABASE_URL": ""}, "WALLET_DATABASE_URL"),
         ({"WALLET_JWT_SECRET": ""}, "WALLET_JWT_SECRET"),
         ({"WALLET_JWT_SECRET": "short-hush"}, "WALLET_JWT_SECRET"),
+        ({"WALLET_JWT_SECRET": "changeme-hush-" * 4}, "WALLET_JWT_SECRET"),
+        ({"WALLET_JWT_SECRET": "hush-Your-256-bit-Secret-000000000000000"}, "WALLET_JWT_SECRET"),
+        ({"WALLET_JWKS_URL": "https://issuer.example/jwks"}, "WALLET_JWKS_URL"),
+        ({"WALLET_JWT_SECRET": "", "WALLET_JWKS_URL": "http://issuer.example"}, "WALLET_JWKS_URL"),
+        ({"WALLET_JWT_SECRET": "", "WALLET_JWKS_FILE": "/nowhere"}, "WALLET_JWKS_FILE"),
+        ({"WALLET_RATE_LIMIT_PER_SECOND": "-1"}, "WALLET_RATE_LIMIT_PER_SECOND"),
+        ({"WALLET_RATE_LIMIT_PER_SECOND": "nan"}, "WALLET_RATE_LIMIT_PER_SECOND"),
+        ({"WALLET_CLIENT_RATE_LIMIT_BURST": "0"}, "WALLET_CLIENT_RATE_LIMIT_BURST"),
+        ({"WALLET_CONCURRENCY_MAX": "0"}, "WALLET_CONCURRENCY_MAX"),
+        ({"TRUSTED_PROXIES": "10.0.0.1/8"}, "TRUSTED_PROXIES"),
+        ({"TRUSTED_PROXIES": "everybody"}, "TRUSTED_PROXIES"),
         ({"WALLET_JWT_LEEWAY_SECONDS": "61"}, "WALLET_JWT_LEEWAY_SECONDS"),
         ({"WALLET_AUTH": "none"}, "WALLET_AUTH"),
         ({"WALLET_AUTH": "off", "WALLET_HOST": "0.0.0.0"}, "WALLET_AUTH"),
@@ -53,6 +65,30 @@ def test_a_bad_setting_is_named_and_not_shown(
 
     assert named in str(refused.value)
     assert "hush" not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    "secret",
+    [
+        *("secret" * 6, "password" * 4, "0" * 64, " " * 40, "0123456789abcdef" * 4),
+        *("your_jwt_secret_key_here_32_bytes_min", "dev-secret-do-not-use-in-production!!"),
+        *("My Super-Secret of 2026, nobody knows", "a1b2c3d4e5f6g7h8i9j0 Pass_Word k1l2m3"),
+        *(f" {SECRET}", f"{SECRET}\n", ("0123456789abcdef" * 3)[:40]),
+    ],
+)
+def test_a_secret_that_can_be_guessed_is_refused(load: Load, secret: str) -> None:
+    """What repeats itself, has few characters or stands in an example signs no token."""
+    with pytest.raises(SettingsRefused, match="WALLET_JWT_SECRET"):
+        load(WALLET_DATABASE_URL=URL, WALLET_JWT_SECRET=secret)
+
+
+@pytest.mark.parametrize("secret", [sha256(b"chance").hexdigest(), SECRET])
+def test_a_secret_that_was_made_by_chance_is_taken(load: Load, secret: str) -> None:
+    """What `openssl rand -hex` makes is good enough, and so is a long sentence."""
+    taken = load(WALLET_DATABASE_URL=URL, WALLET_JWT_SECRET=secret).jwt_secret
+
+    assert taken is not None
+    assert taken.get_secret_value() == secret
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.1.2.3", "::1", "localhost"])

@@ -5,12 +5,16 @@ import inspect
 import itertools
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
+from contextlib import suppress
 from typing import Any
 
 import asyncpg
 import pytest
+from msgspec.structs import replace
 
+from tests.orders import asked_for
 from wallet_common.commands import DebitTransfer, Deposit, OpenWallet, Withdraw
+from wallet_common.errors import Busy
 from wallet_common.fraud import FraudRules
 from wallet_common.money import parse_amount
 from wallet_common.operations import Receipt
@@ -18,13 +22,14 @@ from wallet_common.topology import Topology
 from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import GroupCommit
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Order, Recorded
-from wallet_db_orm.outbox import RelaySession
+from wallet_db_orm.orders import Order, Recorded, Settled
+from wallet_db_orm.outbox import RELAY_LOCK, RelaySession
 from wallet_db_orm.verify import verify
 from wallet_tools.postgres import PostgresServer
-from wallet_worker import consumers, recovery, relay, upkeep
+from wallet_worker import consumers, inbound, recovery, relay, upkeep
 from wallet_worker.delivery import Delivery
 from wallet_worker.destinations import BrokerDestination, DirectDestination
+from wallet_worker.settlement import Settlements, Terms
 
 _numbers = itertools.count(1)
 
@@ -76,8 +81,7 @@ class Bank:
         await asyncio.gather(*(self.deposit(each) for _ in range(count) for each in wallet_ids))
 
     async def rows(self, sql: str, *arguments: object) -> list[dict[str, Any]]:
-        connection = await self._connection()
-        return [dict(row) for row in await connection.fetch(sql, *arguments)]
+        return [dict(row) for row in await (await self._connection()).fetch(sql, *arguments)]
 
     async def value(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # the SQL decides
         return await (await self._connection()).fetchval(sql, *arguments)
@@ -93,8 +97,7 @@ class Bank:
         return int(await self.value("SELECT count(*) FROM outbox"))
 
     async def keeps(self, count: int) -> bool:
-        """Whether so many events are still in the outbox."""
-        return await self.pending() == count
+        return count == await self.pending()
 
     async def has_sent_all(self) -> bool:
         return not await self.pending()
@@ -112,7 +115,7 @@ class Bank:
         return await self.unapplied() == count
 
     async def is_quiet(self) -> bool:
-        """Whether every event has left the outbox and taken effect, and no transfer is open."""
+        """Whether every event has left and taken effect, and no transfer is open."""
         sql = "SELECT count(*) FROM transfers WHERE state = 'debited'"
         return not (await self.value(sql) or await self.pending() or await self.unapplied())
 
@@ -138,12 +141,12 @@ class Bank:
         return await self.relay_pids() == pids
 
     async def relay_pids(self) -> list[int]:
-        """Return the backend that holds the relay's lock; more than one would be a fault."""
+        """Return who holds the relay's lock; more than one would be a fault."""
         sql = """
-            SELECT pid FROM pg_locks WHERE locktype = 'advisory' AND granted AND objsubid = 1
-                AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        """
-        return [row["pid"] for row in await self.rows(sql)]
+            SELECT pid FROM pg_locks AS l JOIN pg_database AS d ON d.oid = l.database
+            WHERE datname = current_database() AND locktype = 'advisory' AND granted
+                AND objsubid = 1 AND (classid::bigint << 32 | objid::bigint) = $1"""
+        return [row["pid"] for row in await self.rows(sql, RELAY_LOCK)]
 
     async def close(self) -> None:
         await self.lanes.close()
@@ -152,24 +155,23 @@ class Bank:
             await self._admin.close(timeout=5)
 
     async def _post(self, command: Deposit | Withdraw | DebitTransfer) -> str:
-        recorded = await self.lanes.submit(Order(command, "trace"))
+        recorded: Settled | None = None
+        while recorded is None:  # Who is told to come back does so.
+            with suppress(Busy):
+                recorded = await self.lanes.submit(asked_for(command))
         assert isinstance(recorded, Recorded)
         assert isinstance(recorded.operation.outcome, Receipt)
         return recorded.operation.operation_id
 
     async def _connection(self) -> asyncpg.Connection:
-        if self._admin is None:
+        if self._admin is None or self._admin.is_closed():
             self._admin = await asyncpg.connect(self._admin_url)
         return self._admin
 
 
 def _asked(wallet_id: str, amount: str) -> dict[str, Any]:
-    return {
-        "wallet_id": wallet_id,
-        "request_id": new_id(),
-        "operation_id": new_id(),
-        "amount": parse_amount(amount),
-    }
+    ids = {"wallet_id": wallet_id, "request_id": new_id(), "operation_id": new_id()}
+    return {"amount": parse_amount(amount), **ids}
 
 
 class Part:
@@ -183,16 +185,14 @@ class Worker:
     """The worker's parts as tasks of the test's own loop; each may be there more than once."""
 
     def __init__(self, url: str, broker_url: str | None, topology: Topology) -> None:
-        self.url = url
-        self.broker_url = broker_url
-        self.topology = topology
-        self.rules = FraudRules()
+        self.url, self.broker_url, self.topology = url, broker_url, topology
+        self.rules, self.terms = FraudRules(), Terms("USD")
         self._databases: list[Database] = []
+        self._lanes: list[GroupCommit] = []
         self._parts: list[Part] = []
 
     def set_retry_delays(self, *delays_ms: int) -> None:
-        names = self.topology
-        self.topology = Topology(names.exchange, names.dead_letter_exchange, delays_ms)
+        self.topology = replace(self.topology, retry_delays_ms=delays_ms)
 
     def start_relay(self) -> Part:
         assert self.broker_url is not None
@@ -204,6 +204,12 @@ class Worker:
         delivery = Delivery(self._database(), self.rules)
         return self._start(consumers.consume(self.broker_url, self.topology, delivery))
 
+    def start_inbound(self) -> Part:
+        assert self.broker_url is not None
+        database = self._database()
+        settlements = Settlements(database, self._group(database), self.terms)
+        return self._start(inbound.consume(self.broker_url, self.topology, settlements))
+
     def start_direct(self) -> Part:
         database = self._database()
         out = DirectDestination(database, self.topology, Delivery(database, self.rules))
@@ -211,7 +217,7 @@ class Worker:
 
     def start_recovery(self) -> Part:
         database = self._database()
-        return self._start(recovery.run(database, GroupCommit(database)))
+        return self._start(recovery.run(database, self._group(database)))
 
     def start_upkeep(self) -> Part:
         return self._start(upkeep.run(self._database()))
@@ -226,6 +232,8 @@ class Worker:
 
     async def close(self) -> None:
         await self.stop(*self._parts)
+        for lanes in self._lanes:
+            await lanes.close()
         for database in self._databases:
             await database.dispose()
 
@@ -234,8 +242,12 @@ class Worker:
         return self._parts[-1]
 
     def _database(self) -> Database:
-        self._databases.append(Database(self.url, application_name="wallet-worker"))
-        return self._databases[-1]
+        self._databases.append(one := Database(self.url, application_name="wallet-worker"))
+        return one
+
+    def _group(self, database: Database) -> GroupCommit:
+        self._lanes.append(lanes := GroupCommit(database))
+        return lanes
 
 
 @pytest.fixture(name="until")
@@ -261,8 +273,17 @@ async def bank(postgres_server: PostgresServer, database_url: str) -> AsyncItera
 @pytest.fixture
 def topology() -> Topology:
     """Return names that no other test uses, with retry tiers that a test can sit out."""
-    number = next(_numbers)
-    return Topology(f"test{number}.events", f"test{number}.events.dlx", (100, 300))
+    name = f"test{next(_numbers)}"
+    return Topology(
+        f"{name}.events",
+        f"{name}.events.dlx",
+        (100, 300),
+        auth_exchange=f"{name}.auth",
+        transaction_exchange=f"{name}.transactions",
+        user_queue=f"{name}.user.q",
+        update_queue=f"{name}.update.q",
+        revert_queue=f"{name}.revert.q",
+    )
 
 
 @pytest.fixture

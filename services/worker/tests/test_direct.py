@@ -1,11 +1,15 @@
 """This module is where events take effect without a broker, straight from the outbox."""
 
 from collections.abc import Awaitable, Callable
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
 import pytest
 
-from wallet_tools.letters import TableBox
+from wallet_db_orm import dead_letters
+from wallet_letters import acts
+from wallet_letters.letters import NoSuchLetter
+from wallet_letters.table import TableBox
 
 if TYPE_CHECKING:
     from services.worker.tests.conftest import Bank, Worker
@@ -67,27 +71,6 @@ async def test_a_lost_session_costs_no_event(bank: "Bank", direct: "Worker", unt
     assert await bank.violations() == []
 
 
-async def test_an_event_that_keeps_failing_rests_in_the_table(
-    bank: "Bank", direct: "Worker", until: Until
-) -> None:
-    """After all its attempts it is one letter, with reason and bytes, and out of the outbox."""
-    direct.start_direct()
-    await bank.open("bad")
-    await until(bank.is_quiet)
-    await bank.refuse_statistics_of("bad")
-
-    await bank.deposit("bad")
-
-    await until(lambda: bank.value("SELECT count(*) FROM dead_letters"))
-    await until(bank.has_sent_all)
-    (letter,) = await TableBox(bank.database).letters()
-    assert letter.routing_key == "FundsDeposited"
-    assert letter.queue == direct.topology.queue
-    assert letter.attempts == len(direct.topology.retry_delays_ms) + 1
-    assert "not today" in letter.error
-    assert b'"walletId":"bad"' in letter.body
-
-
 async def test_a_failing_event_holds_up_nobody_else(
     bank: "Bank", worker_at: Callable[[None], "Worker"], until: Until
 ) -> None:
@@ -105,21 +88,6 @@ async def test_a_failing_event_holds_up_nobody_else(
     await until(lambda: bank.keeps(2))
 
 
-async def test_trouble_that_passes_leaves_no_letter(
-    bank: "Bank", direct: "Worker", until: Until
-) -> None:
-    """Failed at first, an event takes effect at a later attempt."""
-    await bank.refuse_statistics_of("bad")
-    direct.start_direct()
-    await bank.deposits(1, "bad", "w1")
-    await until(lambda: bank.lacks(2))
-
-    await bank.relent()
-
-    await until(bank.is_quiet)
-    assert await TableBox(bank.database).letters() == []
-
-
 async def test_a_replayed_letter_takes_effect(bank: "Bank", direct: "Worker", until: Until) -> None:
     """Put back into the outbox, a letter whose trouble is over takes effect and is gone."""
     box = TableBox(bank.database)
@@ -129,12 +97,71 @@ async def test_a_replayed_letter_takes_effect(bank: "Bank", direct: "Worker", un
     await until(lambda: bank.value("SELECT count(*) = 3 FROM dead_letters"))
     await bank.relent()
 
-    for letter in await box.letters():
-        assert await box.replay(letter.id)
+    replayed = await acts.replay(box, bank.database, "alice", lambda letters: letters)
+    assert (replayed.done, replayed.refused) == (3, {})
 
     await until(bank.is_quiet)
-    assert await box.letters() == []
+    assert await acts.look(box) == []
     assert await bank.violations() == []
+
+
+async def test_a_letter_is_called_as_its_event(
+    bank: "Bank", direct: "Worker", until: Until
+) -> None:
+    """Dead, replayed and dead again, the letters have their events' ids, and the count goes up."""
+    box = TableBox(bank.database)
+    await bank.refuse_statistics_of("bad")
+    direct.start_direct()
+    await bank.deposit("bad")
+    await until(lambda: bank.value("SELECT count(*) = 2 FROM dead_letters"))
+    first = await acts.look(box)
+
+    await acts.replay(box, bank.database, "alice", lambda letters: letters)
+    await until(lambda: bank.value("SELECT count(*) = 2 FROM dead_letters WHERE replays = 1"))
+
+    again = await acts.look(box)
+    assert [each.id for each in again] == [each.id for each in first]
+    assert await bank.value("SELECT count(*) FROM events JOIN dead_letters USING (id)") == 2
+
+
+async def test_a_letter_laid_down_twice_is_one(bank: "Bank") -> None:
+    """A worker that died before its event was off the outbox lays it down again: the latest."""
+    first_at, last_at = (datetime(2026, 1, day, tzinfo=UTC) for day in (1, 2))
+    for attempts, error, at in ((2, "first", first_at), (4, "then", last_at)):
+        await dead_letters.keep(
+            bank.database.primary,
+            dead_letters.Letter(
+                id="019a0000-0000-7000-8000-000000000001",
+                queue="wallet.events.worker",
+                routing_key="FundsDeposited",
+                body=b"{}",
+                error=error,
+                error_class="Refused",
+                attempts=attempts,
+                first_failed_at=at,
+                last_failed_at=at,
+            ),
+        )
+
+    (letter,) = await acts.look(TableBox(bank.database))
+
+    assert (letter.attempts, letter.error) == (4, "then")
+    assert (letter.first_failed_at, letter.last_failed_at) == (first_at, last_at)
+
+
+async def test_a_letter_tells_when_it_first_failed(
+    bank: "Bank", worker_at: Callable[[None], "Worker"], until: Until
+) -> None:
+    """Between the first failure and the last are the delays."""
+    patient = worker_at(None)
+    patient.set_retry_delays(300)
+    patient.start_direct()
+    await bank.refuse_statistics_of("bad")
+    await bank.deposit("bad")
+    await until(lambda: bank.value("SELECT count(*) = 2 FROM dead_letters"))
+
+    spans = "SELECT min(last_failed_at - first_failed_at) >= '0.3 s' FROM dead_letters"
+    assert await bank.value(spans)
 
 
 async def test_a_discarded_letter_is_gone(bank: "Bank", direct: "Worker", until: Until) -> None:
@@ -144,9 +171,10 @@ async def test_a_discarded_letter_is_gone(bank: "Bank", direct: "Worker", until:
     direct.start_direct()
     await bank.deposit("bad")
     await until(lambda: bank.value("SELECT count(*) = 2 FROM dead_letters"))
-    first, second = await box.letters()
+    first, second = await acts.look(box)
 
-    assert await box.discard(first.id)
+    await acts.discard(box, bank.database, "alice", first.id, "a test")
 
-    assert [each.id for each in await box.letters()] == [second.id]
-    assert not await box.discard(first.id)
+    assert [each.id for each in await acts.look(box)] == [second.id]
+    with pytest.raises(NoSuchLetter):
+        await acts.discard(box, bank.database, "alice", first.id, "again")

@@ -11,6 +11,7 @@ from wallet_tools import environment
 from wallet_tools.provision import ensure_broker
 from wallet_tools.state import ROOT
 
+BANDIT = ("--quiet", "--configfile", "pyproject.toml", "--recursive", "libs", "services", "tools")
 YAML = ("docker-compose.yml", ".github/workflows", ".pre-commit-config.yaml", "deploy")
 
 
@@ -31,6 +32,8 @@ def all_checks() -> list[Check]:
         Check("import contracts", lambda: _program("lint-imports")),
         Check("house rules", lambda: _module("wallet_tools.tidy")),
         Check("yaml", lint_yaml),
+        Check("bandit", lambda: _program("bandit", *BANDIT)),
+        Check("secrets", lambda: _module("wallet_tools.supply", "secrets")),
         Check("tests", lambda: run_tests([])),
     ]
 
@@ -53,9 +56,13 @@ def check(*, keep_going: bool, with_tests: bool) -> int:
 
 
 def run_tests(arguments: list[str]) -> int:
-    """Run pytest from the root; what needs a missing broker is listed by conftest.py."""
+    """
+    Run pytest from the root; what needs a missing broker is listed by conftest.py.
+
+    The whole suite is run by two processes, each with servers of its own: it mostly waits.
+    """
     ensure_broker()
-    return _module("pytest", *arguments)
+    return _module("pytest", *(arguments or ["--numprocesses=2", "--dist=worksteal"]))
 
 
 def lint_yaml() -> int:
@@ -79,8 +86,8 @@ def _module(name: str, *arguments: str) -> int:
     return _run([sys.executable, "-m", name, *arguments])
 
 
-def _program(name: str) -> int:
-    return _run([str(ROOT / ".venv" / "bin" / name)])
+def _program(name: str, *arguments: str) -> int:
+    return _run([str(ROOT / ".venv" / "bin" / name), *arguments])
 
 
 def _run(command: list[str]) -> int:

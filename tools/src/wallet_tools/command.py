@@ -1,16 +1,22 @@
-"""This module is where the `wallet` command's verbs get what they share: a database, a refusal."""
+"""This module is where the `wallet` command's verbs get what they share, refusals among it."""
 
 import argparse
 import asyncio
+import getpass
 import os
-from collections.abc import Callable, Coroutine
-from typing import Any, TypeVar
+import socket
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, Any, Final, TypeVar
 
 import msgspec
 
 from wallet_db_orm.database import Database
+from wallet_runtime.settings import secret
 
 _T = TypeVar("_T")
+AS_OWNER: Final = "run this as wallet_owner (`database_owner` in the private stack's run.json)"
 Verb = Callable[[argparse.Namespace], int]
 
 
@@ -30,9 +36,9 @@ def add_group(verbs: Any, name: str, help_: str) -> Any:  # noqa: ANN401  # argp
     )
 
 
-def with_database(work: Callable[[Database], Coroutine[Any, Any, _T]]) -> _T:
+def with_database(work: Callable[[Database], Coroutine[Any, Any, _T]], *, pool_size: int = 2) -> _T:
     async def run() -> _T:
-        database = Database(database_url(), application_name="wallet-cli", pool_size=2)
+        database = Database(database_url(), application_name="wallet-cli", pool_size=pool_size)
         try:
             return await work(database)
         finally:
@@ -42,12 +48,43 @@ def with_database(work: Callable[[Database], Coroutine[Any, Any, _T]]) -> _T:
 
 
 def database_url() -> str:
-    url = os.environ.get("WALLET_DATABASE_URL")
+    url = secret("WALLET_DATABASE_URL")
     if not url:
         raise Refused(
             "WALLET_DATABASE_URL is not set; for the private stack use `tools/dev wallet`"
         )
     return url
+
+
+@contextmanager
+def new_file(path: Path) -> Iterator[IO[bytes]]:
+    """Yield a file that nobody else may read; it gets its name once all of it is on the disk."""
+    if path.exists():
+        raise Refused(f"{path} exists already")
+    partial = path.with_name(f"{path.name}.partial")
+    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        partial.rename(path)
+    finally:
+        partial.unlink(missing_ok=True)
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    os.fsync(folder)
+    os.close(folder)
+
+
+def operator(given: str | None) -> str:
+    """Return who acts, for the operator log: whom `--by` names, or this machine's user."""
+    if given is not None:
+        return given
+    try:
+        name = getpass.getuser()
+    except (KeyError, OSError):
+        name = f"uid {os.getuid()}"
+    return f"{name}@{socket.gethostname()}"
 
 
 def print_json(value: object) -> None:

@@ -11,11 +11,11 @@ from urllib.parse import urlsplit
 
 import msgspec
 
-from wallet_tools import checks, environment, provision, stack
+from wallet_tools import checks, environment, mutants, provision, stack
 from wallet_tools.options import Options
 from wallet_tools.postgres import ServerFailed
 from wallet_tools.state import ROOT, StateFolder
-from wallet_tools.stress import stress
+from wallet_tools.stress import add_arguments as add_stress_arguments, stress
 
 EXIT_DOWN: Final = 3
 EPILOG: Final = """\
@@ -30,6 +30,8 @@ examples:
   tools/dev test libs/common          a part of the tests; without arguments: all of them
   tools/dev check                     what CI runs
   tools/dev bench --quick             how fast it is, beside pgbench
+  tools/dev stress --shape spike      a mixed load whose every answer is read, then the proof
+  tools/dev bench access              what tokens and limits cost
 
 A stack is a folder: --state DIR gives a second one that never meets the first.
 WALLET_*, RABBITMQ_*, FRAUD_*, LOG_* and ENABLE_SWAGGER are passed on to API and worker;
@@ -44,6 +46,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         "demo": _demo,
         "wallet": _wallet,
         "bench": _bench,
+        "mutants": mutants.main,
+        "fuzz": lambda rest: _run([sys.executable, "-m", "wallet_tools.fuzz", *rest]),
     }
     try:
         if argv and argv[0] in passed_on:
@@ -90,11 +94,16 @@ def _parser() -> argparse.ArgumentParser:
     checking = verb("check", "format, lint, types, import contracts, house rules, tests", _check)
     checking.add_argument("--keep-going", action="store_true", help="do not stop at a failure")
     checking.add_argument("--fast", action="store_true", help="everything but the tests")
-    stressing = verb("stress", "put a mixed load on the stack, then verify the books", _stress)
-    stressing.add_argument("--users", type=int, default=32, help="simulated clients (default 32)")
-    stressing.add_argument("--minutes", type=float, default=1.0, help="how long (default 1)")
+    stressing = verb("stress", "put a mixed load on the stack, then verify the books", stress)
+    add_stress_arguments(stressing)
     verb("bench", "measure the service beside pgbench; see tools/dev bench --help", _never)
+    verb("mutants", "change the domain on purpose: its tests have to notice", _never)
+    verb("fuzz", "ask the API all that its description allows, and what it does not", _never)
     verb("setup", "prepare the machine: the environment, RabbitMQ (as root)", _setup)
+    secrets = "note in .secrets.baseline what looks like a secret and is none, once you looked"
+    verb("secrets", secrets, lambda _: _supply("secrets", "--accept"))
+    billing = verb("sbom", "write what the environment is made of, as CycloneDX JSON", _sbom)
+    billing.add_argument("file", nargs="?", default="sbom.json", help="default sbom.json")
     verb("lock", "resolve the dependencies anew into requirements.lock", lambda _: checks.lock())
     for with_state in (downs, statuses, logs, stressing):
         _add_state(with_state)
@@ -104,7 +113,7 @@ def _parser() -> argparse.ArgumentParser:
 def _add_up(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--detach", action="store_true", help="return when /readyz answers 200")
     parser.add_argument("--port", type=_port, help="the API's port (default: a free one, kept)")
-    parser.add_argument("--api-processes", type=_count, metavar="N", help="default 1")
+    parser.add_argument("--api-processes", type=_count, metavar="N", help="default 2")
     parser.add_argument("--worker-processes", type=_count, metavar="N", help="default 1")
     parser.add_argument("--no-broker", action="store_true", help="events go through PostgreSQL")
     _add_state(parser)
@@ -226,14 +235,18 @@ def _check(options: argparse.Namespace) -> int:
     return checks.check(keep_going=options.keep_going, with_tests=not options.fast)
 
 
-def _stress(options: argparse.Namespace) -> int:
-    return stress(StateFolder.at(options.state), options.users, options.minutes)
-
-
 def _setup(_options: argparse.Namespace) -> int:
     broker = provision.ensure_broker()
     print(f"ready: {ROOT / '.venv'}; RabbitMQ {'is there' if broker else 'is missing (optional)'}")
     return 0
+
+
+def _sbom(options: argparse.Namespace) -> int:
+    return _supply("sbom", options.file)
+
+
+def _supply(*arguments: str) -> int:
+    return _run([sys.executable, "-m", "wallet_tools.supply", *arguments])
 
 
 def _demo(arguments: list[str]) -> int:
@@ -249,9 +262,24 @@ def _wallet(arguments: list[str]) -> int:
     parser = argparse.ArgumentParser(prog="tools/dev wallet", add_help=False, allow_abbrev=False)
     _add_state(parser)
     options, rest = parser.parse_known_args(arguments)
-    run = stack.read_run(StateFolder.at(options.state))
-    found = environment.addresses(run.database, run.rabbitmq) if run else {}
-    return _run([sys.executable, "-m", "wallet_tools.cli", *rest], found | environment.caller())
+    state = StateFolder.at(options.state)
+    run = stack.read_run(state)
+    found: dict[str, str] = {}
+    if run:
+        as_owner = (["partitions", "check"], ["keys", "seal"])
+        needs_owner = rest[:1] == ["migrate"] or rest[:2] in as_owner or "--drop" in rest
+        database = run.database_owner if needs_owner else run.database
+        if rest[:1] == ["checkpoint"]:
+            database = run.database_worker or database
+        found = environment.addresses(database, run.rabbitmq)
+    if state.master_key_file.exists():
+        found |= environment.master_key(state.master_key_file)
+    found |= state.checkpoint_settings() if run else {}
+    if rest[:1] == ["torture"] and options.state is not None:
+        rest += ["--state", options.state]  # Not a stack that runs: one that it makes there.
+    caller = environment.caller()
+    found = {name: value for name, value in found.items() if f"{name}_FILE" not in caller}
+    return _run([sys.executable, "-m", "wallet_tools.cli", *rest], found | caller)
 
 
 def _never(_options: argparse.Namespace) -> int:

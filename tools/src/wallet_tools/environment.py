@@ -1,9 +1,13 @@
 """This module is where the caller's environment is read and every child's one is made."""
 
 import os
+from pathlib import Path
 from typing import Final
 
-PASSED_PREFIXES: Final = ("WALLET_", "RABBITMQ_", "FRAUD_", "LOG_", "ENABLE_SWAGGER")
+PASSED_PREFIXES: Final = (
+    *("WALLET_", "RABBITMQ_", "FRAUD_", "LOG_", "ENABLE_SWAGGER"),
+    *("AUTH_EXCHANGE", "TRANSACTION_EXCHANGE", "TRUSTED_PROXIES"),
+)
 SYSTEM: Final = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "TMPDIR", "PYTHONDONTWRITEBYTECODE")
 # The stack's own addresses go to its services, whatever the caller has for other stacks.
 REPLACED: Final = ("WALLET_DATABASE_URL_FILE", "WALLET_READ_DATABASE_URL", "RABBITMQ_URL_FILE")
@@ -41,6 +45,12 @@ def of_service(database: str, broker: str | None, log_folder: str) -> dict[str, 
         | {"WALLET_HOST": "127.0.0.1", "LOG_DIR": log_folder}
         | addresses(database, broker)
     )
+
+
+def master_key(file: Path) -> dict[str, str]:
+    """Return the setting that leads to a stack's master key, unless the caller has another."""
+    has_own = any(os.environ.get(f"WALLET_MASTER_KEY{end}") for end in ("", "_FILE"))
+    return {} if has_own else {"WALLET_MASTER_KEY_FILE": str(file)}
 
 
 def addresses(database: str, broker: str | None) -> dict[str, str]:

@@ -1,6 +1,11 @@
 """This module is where it is said what `up` was asked to run."""
 
+from typing import Final
+
 import msgspec
+
+# Each has a core's worth of Python; one alone leaves the second core of a laptop idle.
+API_PROCESSES: Final = 2
 
 
 class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
@@ -22,7 +27,7 @@ class Options(msgspec.Struct, frozen=True, kw_only=True, omit_defaults=True):
         """Name what is asked for here and is not what runs."""
         facts = {
             "port": port,
-            "api_processes": running.api_processes or 1,
+            "api_processes": running.api_processes or API_PROCESSES,
             "worker_processes": 1 if running.worker_processes is None else running.worker_processes,
             "has_broker": running.has_broker is not False,
         }

@@ -3,24 +3,34 @@
 import argparse
 import csv
 import hashlib
-import os
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
-from contextlib import contextmanager
+from collections.abc import Awaitable, Callable, Coroutine
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, Any, Final
 from uuid import UUID
+
+from asyncpg import InsufficientPrivilegeError, PostgresError
 
 from wallet_common.errors import Busy
 from wallet_db_orm import archive, partitions
 from wallet_db_orm.archive import Archived, Exported, NotArchivable
 from wallet_db_orm.database import Database
 from wallet_db_orm.partitions import KEEP_MONTHS, MONTHS_AHEAD, Ensured, Partition
-from wallet_tools.command import Refused, add_verb, print_json, with_database
+from wallet_db_orm.storage import MONTHS_AHEAD_MAX
+from wallet_tools.command import (
+    AS_OWNER,
+    Refused,
+    add_verb,
+    new_file,
+    print_json,
+    with_database,
+)
 
 # A row's body, as hexadecimal digits, is the longest field; the edge admits 64 KiB.
 _FIELD_MAX: Final = 1 << 24
 _CHUNK: Final = 1 << 20
+# So many rows that are off are named; --json names all.
+_TOLD_MAX: Final = 20
 
 
 def add(verbs: Any) -> None:  # noqa: ANN401  # argparse's own
@@ -33,9 +43,9 @@ def add(verbs: Any) -> None:  # noqa: ANN401  # argparse's own
     creating = add_verb(own, "create", "make the partitions that lack", _create)
     creating.add_argument(
         "--months",
-        type=_count,
+        type=_months_ahead,
         default=MONTHS_AHEAD,
-        help=f"so many beyond this one (default {MONTHS_AHEAD})",
+        help=f"so many beyond this one (default {MONTHS_AHEAD}, at most {MONTHS_AHEAD_MAX})",
     )
     archiving = add_verb(own, "archive", "write a month to a file, and drop it if told", _archive)
     archiving.add_argument("name")
@@ -47,6 +57,16 @@ def add(verbs: Any) -> None:  # noqa: ANN401  # argparse's own
         default=KEEP_MONTHS,
         help=f"refuse what ended within so many months (default {KEEP_MONTHS})",
     )
+    _add_check(own)
+
+
+def _add_check(own: Any) -> None:  # noqa: ANN401  # argparse's own
+    checking = add_verb(
+        own, "check", "hold an archived month's file against the seals", _check_file
+    )
+    checking.add_argument("name")
+    checking.add_argument("file", type=Path)
+    checking.add_argument("--json", action="store_true", help="for programs")
 
 
 def make_ahead() -> None:
@@ -61,6 +81,13 @@ def _count(text: str) -> int:
     number = int(text)
     if not 0 <= number <= 1200:
         raise argparse.ArgumentTypeError("a number of months, 0 or more")
+    return number
+
+
+def _months_ahead(text: str) -> int:
+    number = int(text)
+    if not 0 <= number <= MONTHS_AHEAD_MAX:
+        raise argparse.ArgumentTypeError(f"a number of months from 0 to {MONTHS_AHEAD_MAX}")
     return number
 
 
@@ -132,7 +159,9 @@ def _told(ensured: Ensured) -> None:
 def _archive(options: argparse.Namespace) -> int:
     async def work(database: Database) -> tuple[Exported, str]:
         await _check(database, options.name, options.keep_months)
-        with _new_file(options.to) as file:
+        if options.drop and not await archive.may_drop(database.primary):
+            raise Refused(f"only the tables' owner drops a partition: {AS_OWNER}")
+        with new_file(options.to) as file:
             exported = await archive.export(database.primary, options.name, _writer(file))
         digest = _verified(options.to, exported)
         if options.drop:
@@ -157,24 +186,27 @@ async def _check(database: Database, name: str, keep_months: int) -> None:
         raise Refused(f"{name} has to stay: it is no month that ended {keep_months} months ago")
 
 
-@contextmanager
-def _new_file(path: Path) -> Iterator[IO[bytes]]:
-    """Yield a file that nobody else may read; it gets its name once all of it is on the disk."""
-    if path.exists():
-        raise Refused(f"{path} exists already")
-    partial = path.with_name(f"{path.name}.partial")
-    descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+def _check_file(options: argparse.Namespace) -> int:
+    async def work(database: Database) -> tuple[int, list[UUID]]:
+        return await archive.contradictions(database.primary, options.name, options.file)
+
+    if not options.file.exists():
+        raise Refused(f"{options.file} is not there")
     try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        partial.rename(path)
-    finally:
-        partial.unlink(missing_ok=True)
-    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
-    os.fsync(folder)
-    os.close(folder)
+        rows, off = with_database(work)
+    except NotArchivable as refused:
+        raise Refused(str(refused)) from None
+    except InsufficientPrivilegeError:
+        raise Refused(f"a file is looked through in a table of its own: {AS_OWNER}") from None
+    except PostgresError as unreadable:
+        raise Refused(f"{options.file} is no archive: {unreadable}") from None
+    if options.json:
+        print_json({"ok": not off, "rows": rows, "auditIds": off})
+    else:
+        print(f"{rows} rows, " + (f"{len(off)} are not as sealed:" if off else "all as sealed"))
+        for audit_id in off[:_TOLD_MAX]:
+            print(f"  {audit_id}")
+    return 1 if off else 0
 
 
 def _writer(file: IO[bytes]) -> Callable[[bytes], Awaitable[None]]:

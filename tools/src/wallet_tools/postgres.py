@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from wallet_db_orm import roles
 from wallet_tools import environment
 from wallet_tools.identity import ordinary_user
 from wallet_tools.ports import LOOPBACK, free_port
@@ -29,8 +30,8 @@ SETTINGS: Final = {
     # TCP only: a socket's path may be too long for the kernel, and nobody needs it.
     "unix_socket_directories": "",
     "max_connections": "100",
-    "shared_buffers": "256MB",
-    "max_wal_size": "2GB",
+    "shared_buffers": "512MB",
+    "max_wal_size": "4GB",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_line_prefix": "%m [%p] %q%u@%d ",
@@ -134,12 +135,12 @@ class PostgresServer:
             raise ServerFailed(done.stderr.strip())
         return done.stdout.strip()
 
-    def ensure_database(self, name: str, owner: str) -> None:
-        """Create a role that is no superuser, and a database that it owns, where they lack."""
-        if not self.execute(f"SELECT 1 FROM pg_roles WHERE rolname = '{owner}'"):  # noqa: S608 - our own names
-            self.execute(f"CREATE ROLE {owner} LOGIN PASSWORD '{self._password(owner)}'")
+    def ensure_database(self, name: str) -> None:
+        """Create the database where it lacks, with its roles; `wallet_owner` owns it then."""
         if not self.execute(f"SELECT 1 FROM pg_database WHERE datname = '{name}'"):  # noqa: S608 - our own names
-            self.execute(f"CREATE DATABASE {name} OWNER {owner}")
+            self.execute(f"CREATE DATABASE {name}")
+        words = [f"ALTER ROLE {role} PASSWORD '{self._password(role)}';" for role in roles.ROLES]
+        self.execute("\n".join(["BEGIN;", roles.PREPARE, *words, "COMMIT;"]), name)
 
     def url(self, database: str, user: str = ADMIN) -> str:
         return f"postgresql://{user}:{self._password(user)}@{LOOPBACK}:{self.port}/{database}"

@@ -137,6 +137,21 @@ class RabbitServer:
             self.process.kill()
             self.process.wait()
 
+    def control(self, *arguments: str, timeout: float = 60.0) -> bool:
+        """Have rabbitmqctl do something; return whether the broker did it in time."""
+        try:
+            done = subprocess.run(
+                [str(self.script.with_name("rabbitmqctl")), "-q", "-n", NODE, *arguments],
+                env=self._environment(),
+                cwd=self.home,
+                capture_output=True,
+                check=False,
+                timeout=timeout,
+            )
+        except subprocess.TimeoutExpired:
+            return False
+        return done.returncode == 0
+
     @property
     def _memory(self) -> Path:
         return self.home / "server.json"

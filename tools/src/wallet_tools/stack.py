@@ -40,12 +40,15 @@ class Pids(msgspec.Struct, frozen=True):
     supervisor: int
 
 
-class Run(msgspec.Struct, frozen=True):
-    """What run.json says: where a running stack is found."""
+class Run(msgspec.Struct, frozen=True, kw_only=True):
+    """What run.json says: where a running stack is found, and as whom its database is entered."""
 
     api: str
     docs: str
     database: str
+    # A stack of an older revision has one role for all.
+    database_worker: str = ""
+    database_owner: str = ""
     database_admin: str
     rabbitmq: str | None
     pids: Pids

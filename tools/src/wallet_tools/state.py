@@ -65,9 +65,31 @@ class StateFolder:
         return self.path / "mark"
 
     @property
+    def master_key_file(self) -> Path:
+        """The key of personal data; it belongs to the data and goes with it."""
+        return self.path / "master.key"
+
+    @property
     def is_ours(self) -> bool:
         """Whether a stack was ever brought up here; in any other folder nothing is touched."""
         return self.mark_file.exists()
+
+    @property
+    def checkpoint_file(self) -> Path:
+        return self.path / "checkpoints.jsonl"
+
+    @property
+    def checkpoint_key_file(self) -> Path:
+        return self.path / "checkpoint.key"
+
+    def checkpoint_settings(self) -> dict[str, str]:
+        """Return the settings of checkpoints, for who has none of his own; makes the key once."""
+        if not self.checkpoint_key_file.exists():
+            write_private(self.checkpoint_key_file, secrets.token_hex(32))
+        return {
+            "WALLET_CHECKPOINT_FILE": str(self.checkpoint_file),
+            "WALLET_CHECKPOINT_KEY_FILE": str(self.checkpoint_key_file),
+        }
 
     def create(self) -> None:
         self.logs.mkdir(parents=True, exist_ok=True)
@@ -83,13 +105,19 @@ class StateFolder:
             proposal.unlink()
         return Ownership(self.mark_file.read_text(), self.postgres / "data")
 
+    def ensure_master_key(self) -> None:
+        if not self.master_key_file.exists():
+            write_private(self.master_key_file, f"{secrets.token_hex(32)}\n")
+
     def wipe(self) -> None:
         """Forget everything; what else lives in the folder is not ours and stays."""
         for folder in (self.postgres, self.rabbitmq, self.logs):
             shutil.rmtree(folder, ignore_errors=True)
         for file in (self.run_file, self.processes_file, self.options_file, self.memory_file):
             file.unlink(missing_ok=True)
-        for file in (self.mark_file, self.lock_file):
+        for file in (self.checkpoint_file, self.checkpoint_key_file):
+            file.unlink(missing_ok=True)
+        for file in (self.mark_file, self.lock_file, self.master_key_file):
             file.unlink(missing_ok=True)
         with contextlib.suppress(OSError):
             self.path.rmdir()

@@ -14,9 +14,10 @@ from typing import IO, Final, NoReturn
 
 import msgspec
 
+from wallet_db_orm import roles
 from wallet_tools import environment
 from wallet_tools.keeper import Keeper
-from wallet_tools.options import Options
+from wallet_tools.options import API_PROCESSES, Options
 from wallet_tools.ports import LOOPBACK, free_port, listen
 from wallet_tools.postgres import PostgresServer, ServerFailed
 from wallet_tools.processes import wait_until
@@ -39,6 +40,7 @@ class Supervisor:
     def __init__(self, state: StateFolder, options: Options) -> None:
         self.state = state
         self.options = options
+        self.api_processes = options.api_processes or API_PROCESSES
         marks = state.ownership().environment()
         self.marks = marks
         self.postgres = PostgresServer(state.postgres, state.logs / "postgres.log", marks)
@@ -77,16 +79,17 @@ class Supervisor:
         left = self.state.ownership().end_all()
         if left:
             say(f"ended {left} processes that an earlier supervisor left behind")
+        self.state.ensure_master_key()
         self.listener = self._listen()
         self._keep("postgres", self.postgres.launch, self.postgres.stop)
         if self.rabbitmq is not None:
             self._keep("rabbitmq", self.rabbitmq.launch, self.rabbitmq.stop)
         self.postgres.wait_until_ready(30)
         self.keepers["postgres"][0].port = self.postgres.port
-        self.postgres.ensure_database(DATABASE, owner=DATABASE)
+        self.postgres.ensure_database(DATABASE)
         say(f"PostgreSQL is ready on port {self.postgres.port}")
         self._migrate()
-        for number in range(self.options.api_processes or 1):
+        for number in range(self.api_processes):
             self._keep_service("api", number, self.options.api_command, self.listener)
         if self.rabbitmq is not None:
             self.rabbitmq.wait_until_ready(90)
@@ -142,14 +145,19 @@ class Supervisor:
     def _migrate(self) -> None:
         began = time.monotonic()
         command = [sys.executable, *self.options.migrate_command]
-        if subprocess.run(command, env=self._service_environment(), check=False).returncode:
+        variables = self._service_environment(roles.OWNER)
+        if subprocess.run(command, env=variables, check=False).returncode:
             raise ServerFailed(f"the migrations failed: {' '.join(self.options.migrate_command)}")
         say(f"the schema is current ({time.monotonic() - began:.1f} s)")
 
-    def _service_environment(self) -> dict[str, str]:
-        database = self.postgres.url(DATABASE, DATABASE)
+    def _service_environment(self, role: str) -> dict[str, str]:
+        database = self.postgres.url(DATABASE, role)
         broker = self.rabbitmq.url if self.rabbitmq else None
-        return environment.of_service(database, broker, str(self.state.logs)) | self.marks
+        secrets = environment.master_key(self.state.master_key_file)
+        settings = environment.of_service(database, broker, str(self.state.logs)) | secrets
+        # Processes decide and commit by turns on cores that they share: a lane each is enough.
+        lanes = {} if self.api_processes == 1 else {"WALLET_LANES": "1"}
+        return self.state.checkpoint_settings() | lanes | settings | self.marks
 
     def _keep_service(
         self, name: str, number: int, command: tuple[str, ...], listener: socket.socket | None
@@ -157,7 +165,8 @@ class Supervisor:
         log = self.state.logs / f"{name}.out"
         # What is accepted must also be told: on cores that they share the API, under more load than
         # these can bear, would leave the worker further and further behind.
-        service = Service(command, self._service_environment(), log, listener, name == "api")
+        variables = self._service_environment(roles.API if name == "api" else roles.WORKER)
+        service = Service(command, variables, log, listener, name == "api")
         self._keep(name, service.launch, service.stop, number)
 
     def _keep(
@@ -202,7 +211,9 @@ class Supervisor:
         return {
             "api": api,
             "docs": f"{api}/docs",
-            "database": self.postgres.url(DATABASE, DATABASE),
+            "database": self.postgres.url(DATABASE, roles.API),
+            "database_worker": self.postgres.url(DATABASE, roles.WORKER),
+            "database_owner": self.postgres.url(DATABASE, roles.OWNER),
             "database_admin": self.postgres.url(DATABASE),
             "rabbitmq": self.rabbitmq.url if self.rabbitmq else None,
             "pids": {

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 
 import pytest
 
+from wallet_tools.bench import wrk
 from wallet_tools.bench.generator import Order, Tally, find_wrk, prepared
 from wallet_tools.bench.plan import Load
 from wallet_tools.bench.traffic import Requests, Traffic, traffic_of
@@ -134,3 +135,15 @@ def test_every_wallet_is_funded_once() -> None:
 
     assert paths == [f"/v1/wallets/bench-{number}/deposit".encode() for number in range(3)]
     assert requests.entries == 3
+
+
+def test_a_load_may_show_a_token() -> None:
+    """With an authorization every request bears it, as its own line; without one none does."""
+    guarded = Requests(Traffic("deposit", "p", pool=3, authorization="Bearer t"), "h")
+    open_to_all = Requests(Traffic("deposit", "p", pool=3), "h")
+
+    assert guarded.next().count(b"\r\nAuthorization: Bearer t\r\n") == 1
+    assert b"Authorization" not in open_to_all.next()
+    traffic = Traffic("deposit", "p", pool=3, authorization="Bearer t")
+    command = wrk.command("wrk", "u", traffic, connections=1, seconds=1, threads=1)
+    assert command[command.index("-H") + 1] == "Authorization: Bearer t"

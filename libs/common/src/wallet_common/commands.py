@@ -3,15 +3,21 @@
 import msgspec
 
 from wallet_common.money import Amount
+from wallet_common.pii import Indexed
 
 
 class OpenWallet(msgspec.Struct, frozen=True):
-    """Make a wallet. `metadata` is JSON text, kept as it came."""
+    """
+    Make a wallet. `metadata` is JSON text, kept as it came, personal data in it sealed already.
+
+    `index` is by what the sealed values are found.
+    """
 
     wallet_id: str
     currency: str
     owner_id: str | None = None
     metadata: str | None = None
+    index: tuple[Indexed, ...] = ()
 
 
 class _Ask(msgspec.Struct, frozen=True, kw_only=True):
@@ -42,10 +48,34 @@ class Withdraw(_Ask, frozen=True, kw_only=True):
     """Take money out."""
 
 
+class ReverseDeposit(_Ask, frozen=True, kw_only=True):
+    """Take back what a deposit brought in, whatever the wallet's status; all of it or nothing."""
+
+    reverses: str
+    reason: str
+
+
 class DebitTransfer(_Ask, frozen=True, kw_only=True):
-    """Start a transfer; `operation_id` is also the transfer's id."""
+    """
+    Start a transfer; `operation_id` is also the transfer's id.
+
+    One that `reverses` another brings its money back, whatever the status of either wallet.
+    """
 
     to_wallet_id: str
+    reverses: str | None = None
+
+
+class CancelKey(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Take a key so that nothing can happen under it any more.
+
+    If it was used already, what was remembered then is the answer, whatever it meant.
+    """
+
+    wallet_id: str
+    request_id: str
+    operation_id: str
 
 
 class _TransferStep(msgspec.Struct, frozen=True, kw_only=True):
@@ -65,6 +95,7 @@ class CreditTransfer(_TransferStep, frozen=True, kw_only=True):
     request_id: str
     reference: str | None = None
     metadata: str | None = None
+    reverses: str | None = None
 
     @property
     def key(self) -> str:
@@ -93,15 +124,17 @@ class RefundTransfer(_TransferStep, frozen=True, kw_only=True):
         return f"refund {self.transfer_id}"
 
 
-Ask = Deposit | Withdraw | DebitTransfer
+Ask = Deposit | Withdraw | ReverseDeposit | DebitTransfer
 TransferStep = CreditTransfer | CompleteTransfer | RefundTransfer
-Command = OpenWallet | Ask | TransferStep
+# What is remembered under a key: an intent, a step that moves money, or that the key is spent.
+Keyed = Ask | CancelKey | CreditTransfer | RefundTransfer
+Command = OpenWallet | CancelKey | Ask | TransferStep
 
 
 def key(command: Command) -> str | None:
     """Return the key under which the operation is remembered within the wallet; None for none."""
     match command:
-        case Deposit() | Withdraw() | DebitTransfer():
+        case Deposit() | Withdraw() | ReverseDeposit() | DebitTransfer() | CancelKey():
             return command.request_id
         case CreditTransfer() | RefundTransfer():
             return command.key
@@ -116,17 +149,28 @@ def transfer_id(command: Command) -> str | None:
             return command.operation_id
         case CreditTransfer() | CompleteTransfer() | RefundTransfer():
             return command.transfer_id
-        case OpenWallet() | Deposit() | Withdraw():
+        case OpenWallet() | CancelKey() | Deposit() | Withdraw() | ReverseDeposit():
             return None
 
 
-def meaning(command: Ask | CreditTransfer | RefundTransfer) -> dict[str, str]:
+def is_reversal(command: Command) -> bool:
+    """Say whether the command puts right what should not have been: it must be done some day."""
+    match command:
+        case ReverseDeposit():
+            return True
+        case DebitTransfer() | CreditTransfer():
+            return command.reverses is not None
+        case _:
+            return False
+
+
+def meaning(command: Keyed) -> dict[str, str]:
     """
     Return what the caller meant, by wire name: equal meanings are the same intent.
 
-    A step's meaning is told by its key alone.
+    The meaning of a step, and of a key that is spent, is told by the key alone.
     """
-    if isinstance(command, (CreditTransfer, RefundTransfer)):
+    if isinstance(command, (CancelKey, CreditTransfer, RefundTransfer)):
         return {}
     said = {
         "type": operation_type(command),
@@ -138,13 +182,17 @@ def meaning(command: Ask | CreditTransfer | RefundTransfer) -> dict[str, str]:
     return {name: value for name, value in said.items() if value is not None}
 
 
-def operation_type(command: Ask | CreditTransfer | RefundTransfer) -> str:
+def operation_type(command: Keyed) -> str:
     """Return the name under which the operation is recorded."""
     match command:
         case Deposit():
             return "deposit"
         case Withdraw():
             return "withdraw"
+        case ReverseDeposit():
+            return "deposit_reversal"
+        case CancelKey():
+            return "cancellation"
         case DebitTransfer():
             return "transfer"
         case CreditTransfer():

@@ -6,6 +6,8 @@ WalletError               base; caught at the edges only
 ├─ InvalidAmount          text that is no amount of money               -> 400
 ├─ IdempotencyKeyReused   same key, other meaning                       -> 422
 ├─ Busy                   queue full, lock or database not available    -> 503, retry
+├─ NotPayable             a reversal for which the wallet lacks funds   -> retry, dead letter
+├─ Unreadable             sealed data that does not open where it stands -> 503
 ├─ Poison                 a message that will never be understood       -> dead letter
 └─ InvariantViolated      a bug: never caught, never mapped             -> 500, page somebody
 ```
@@ -30,6 +32,14 @@ class IdempotencyKeyReused(WalletError):
 
 class Busy(WalletError):
     """Nothing is known to have happened; the same request may be sent again."""
+
+
+class NotPayable(WalletError):
+    """A reversal has to wait until the wallet can pay it; says what lacks."""
+
+
+class Unreadable(WalletError):
+    """Sealed data was changed or moved, or its master key is not here; never shows any of it."""
 
 
 class Poison(WalletError):

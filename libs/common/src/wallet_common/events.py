@@ -23,6 +23,7 @@ class EventType(StrEnum):
     WALLET_CREATED = "WalletCreated"
     FUNDS_DEPOSITED = "FundsDeposited"
     FUNDS_WITHDRAWN = "FundsWithdrawn"
+    DEPOSIT_REVERSED = "DepositReversed"
     TRANSFER_INITIATED = "TransferInitiated"
     TRANSFER_DEBITED = "TransferDebited"
     TRANSFER_CREDITED = "TransferCredited"
@@ -48,6 +49,13 @@ class Movement(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, 
     new_balance: str | None = None
     request_id: str | None = None
     operation_id: str | None = None
+
+
+class Reversal(Movement, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The payload of a deposit taken back; `reversed_operation_id` is the deposit's."""
+
+    reversed_operation_id: str
+    reason: str | None = None
 
 
 class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
@@ -80,14 +88,14 @@ class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, k
     window_seconds: int | None = None
 
 
-Payload = Opening | Movement | Step | Verdict
+Payload = Opening | Movement | Reversal | Step | Verdict
 
 
 class Fact(msgspec.Struct, frozen=True):
     """What a decision made true of one wallet; the shell gives it an id, a version and a time."""
 
     type: EventType
-    payload: Opening | Movement | Step
+    payload: Opening | Movement | Reversal | Step
 
 
 class Envelope(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -145,6 +153,12 @@ class FundsWithdrawn(_Read, frozen=True, kw_only=True, tag=EventType.FUNDS_WITHD
     payload: Movement
 
 
+class DepositReversed(_Read, frozen=True, kw_only=True, tag=EventType.DEPOSIT_REVERSED.value):
+    """A deposit was taken back to the outside: it should not have been."""
+
+    payload: Reversal
+
+
 class TransferInitiated(_Read, frozen=True, kw_only=True, tag=EventType.TRANSFER_INITIATED.value):
     """The sender asked for a transfer that can be paid."""
 
@@ -193,6 +207,7 @@ Event = (
     WalletCreated
     | FundsDeposited
     | FundsWithdrawn
+    | DepositReversed
     | TransferInitiated
     | TransferDebited
     | TransferCredited
@@ -236,7 +251,7 @@ def amount_minor(payload: Movement | Step) -> int:
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:
-    """Return the JSON Schema of each event type, by type: what docs/events/ holds."""
+    """Return the JSON Schema of each event type, by type: the shapes that docs/events publishes."""
     members = Event.__args__
     return {str(member.__struct_config__.tag): msgspec.json.schema(member) for member in members}
 

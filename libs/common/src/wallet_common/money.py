@@ -63,6 +63,11 @@ def parse_amount(text: str) -> Amount:
     return Amount(digits, len(fraction))
 
 
+def from_minor(amount_minor: int, currency: str) -> Amount:
+    """Return minor units as the amount that they are in `currency`."""
+    return Amount(amount_minor, EXPONENTS[currency])
+
+
 def render(amount_minor: int, currency: str) -> str:
     """Write minor units with exactly the currency's decimals; the sign is kept."""
     sign = "-" if amount_minor < 0 else ""

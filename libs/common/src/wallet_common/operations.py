@@ -6,7 +6,7 @@ import msgspec
 
 from wallet_common.commands import Ask, differing_fields, meaning
 from wallet_common.errors import IdempotencyKeyReused
-from wallet_common.wallet import Posted, Rejected
+from wallet_common.wallet import Posted, Rejected, RejectionReason
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True, tag="posted"):
@@ -38,6 +38,12 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str
     audit_id: str | None
     occurred_at: datetime
+
+    @property
+    def was_cancelled(self) -> bool:
+        """Whether the key was taken so that nothing can happen under it."""
+        outcome = self.outcome
+        return isinstance(outcome, Rejected) and outcome.reason is RejectionReason.CANCELLED
 
     def check_same_intent(self, command: Ask) -> None:
         """Raise IdempotencyKeyReused, naming the fields, if `command` means something else."""

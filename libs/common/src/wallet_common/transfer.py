@@ -32,7 +32,8 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     Money on its way between two wallets of one currency.
 
     `from_balance_minor` is the sender's balance after the last step that touched it,
-    `to_balance_minor` the recipient's after the credit, `reason` why it failed.
+    `to_balance_minor` the recipient's after the credit, `reason` why it failed, `reverses` the
+    transfer whose money this one brings back.
     """
 
     id: str
@@ -47,6 +48,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
     reference: str | None = None
     metadata: str | None = None
+    reverses: str | None = None
 
     @property
     def is_final(self) -> bool:

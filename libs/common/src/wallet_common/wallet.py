@@ -27,6 +27,7 @@ class RejectionReason(StrEnum):
     WALLET_FROZEN = "wallet_frozen"
     WALLET_CLOSED = "wallet_closed"
     RECIPIENT_NOT_FOUND = "recipient_not_found"
+    CANCELLED = "cancelled"
     # Not outcomes of an intent but flaws of the request: the key stays free (see `remembered`).
     WALLET_NOT_FOUND = "wallet_not_found"
     WALLET_EXISTS = "wallet_exists"
@@ -49,6 +50,7 @@ class EntryType(StrEnum):
     """What moved the money of a ledger entry."""
 
     DEPOSIT = "deposit"
+    DEPOSIT_REVERSAL = "deposit_reversal"
     WITHDRAW = "withdraw"
     TRANSFER_DEBIT = "transfer_debit"
     TRANSFER_CREDIT = "transfer_credit"
@@ -58,6 +60,7 @@ class EntryType(StrEnum):
 # The other leg of each entry. A system account's balance is derived from these legs, never a row.
 COUNTER_ACCOUNTS: Final = {
     EntryType.DEPOSIT: "@external",
+    EntryType.DEPOSIT_REVERSAL: "@external",
     EntryType.WITHDRAW: "@external",
     EntryType.TRANSFER_DEBIT: "@transit",
     EntryType.TRANSFER_CREDIT: "@transit",

@@ -7,15 +7,18 @@ ever. See docs/adr/0013-growth-and-retention.md.
 
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 from uuid import UUID
 
 import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from wallet_common import chain
 from wallet_db_orm.database import Driver, transaction
-from wallet_db_orm.partitions import LOCK_TIMEOUT_MS, PATIENCE_S, Partition, insist, partitions_of
-from wallet_db_orm.storage import AUDIT
+from wallet_db_orm.invariants_of_chains import COVERED, digest_of
+from wallet_db_orm.partitions import PATIENCE_S, Partition, insist, partitions_of
+from wallet_db_orm.storage import AUDIT, LOCK_TIMEOUT_MS
 
 
 class Archived(msgspec.Struct, frozen=True):
@@ -46,6 +49,12 @@ async def archived(engine: AsyncEngine) -> Sequence[Archived]:
     async with transaction(engine) as driver:
         rows = await driver.fetch("SELECT * FROM archived_partitions ORDER BY from_id")
     return [Archived(**dict(row)) for row in rows]
+
+
+async def may_drop(engine: AsyncEngine) -> bool:
+    """Whether this role may take a partition out: only the owner of the tables may."""
+    async with transaction(engine) as driver:
+        return bool(await driver.fetchval(_IS_OWNER))
 
 
 async def export(
@@ -94,9 +103,33 @@ async def drop(engine: AsyncEngine, name: str, exported: Exported, sha256: str) 
         lost: int = await driver.fetchval(
             _LOST, partition.from_id, partition.to_id, timeout=PATIENCE_S
         )
+        waiting: int = await driver.fetchval(_WAITING, partition.from_id, partition.to_id)
+    if waiting:
+        raise NotArchivable(f"{waiting} rows of {name} have no seal yet: a worker seals them")
     if lost:
         raise NotArchivable(f"{lost} operations of {name} lack their audit row: see `verify`, A7")
     return await insist(attempt)
+
+
+async def contradictions(engine: AsyncEngine, name: str, file: Path) -> tuple[int, list[UUID]]:
+    """
+    Hold an archive's file against the seals; return its rows, and the ids of those that are off.
+
+    Off is a row that is not as it was sealed, one that was never sealed, and a sealed one that the
+    file lacks. Raises NotArchivable if nothing of that name was archived, PostgresError if the
+    file is no such file.
+    """
+    async with transaction(engine) as driver:
+        await driver.execute("SET LOCAL statement_timeout = 0")
+        noted = await driver.fetchrow("SELECT * FROM archived_partitions WHERE name = $1", name)
+        if noted is None:
+            raise NotArchivable(f"no {name} was archived and dropped; see `wallet partitions`")
+        await driver.execute(f"CREATE TEMP TABLE archive_file (LIKE {AUDIT}) ON COMMIT DROP")
+        copied: str = await driver.copy_to_table(
+            "archive_file", source=file, format="csv", header=True, timeout=PATIENCE_S
+        )
+        rows = await driver.fetch(_OFF, noted.from_id, noted.to_id, timeout=PATIENCE_S)
+    return int(copied.removeprefix("COPY ")), [row["id"] for row in rows]
 
 
 async def _partition(driver: Driver, name: str) -> Partition:
@@ -127,6 +160,10 @@ async def _drop(driver: Driver, name: str, exported: Exported, sha256: str) -> A
     return Archived(**dict(noted))
 
 
+_IS_OWNER: Final = f"""
+SELECT pg_has_role(relowner, 'USAGE') FROM pg_class WHERE oid = '{AUDIT}'::regclass
+"""  # noqa: S608  # a constant
+
 _LOST: Final = """
 SELECT count(*) FROM operations AS o
 WHERE o.audit_id >= $1 AND o.audit_id < $2
@@ -135,7 +172,23 @@ WHERE o.audit_id >= $1 AND o.audit_id < $2
         SELECT FROM transfers AS t WHERE t.audit_id = o.audit_id AND t.audit IS NOT NULL)
 """
 
+_WAITING: Final = """
+SELECT count(*) FROM unsealed_audit CROSS JOIN LATERAL unnest(ids) AS u (id)
+WHERE u.id >= $1 AND u.id < $2
+"""
+
+_OFF: Final = f"""
+SELECT coalesce(a.id, c.id) AS id
+FROM (SELECT id, {digest_of(chain.AUDIT)} AS digest FROM archive_file) AS a
+FULL JOIN (SELECT * FROM ({COVERED}) AS c WHERE id >= $1 AND id < $2) AS c ON c.id = a.id
+WHERE a.digest IS DISTINCT FROM c.digest
+ORDER BY 1
+"""  # noqa: S608  # constants
+
+# Under the lock: the times are in the order of writing, which checkpoints sign.
 _NOTE: Final = """
-INSERT INTO archived_partitions (name, from_id, to_id, rows, operations, sha256)
-VALUES ($1, $2, $3, $4, $5, $6) RETURNING *
+INSERT INTO archived_partitions (name, from_id, to_id, rows, operations, sha256, archived_at)
+VALUES ($1, $2, $3, $4, $5, $6, greatest(clock_timestamp(), (
+    SELECT max(archived_at) + interval '1 microsecond' FROM archived_partitions
+))) RETURNING *
 """

@@ -2,7 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import aclosing, asynccontextmanager
 from enum import Enum
 from typing import Any, Final, TypeAlias
 
@@ -10,7 +10,7 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError, TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-# Transactions of the group commit at a time, one connection each.
+# Transactions of a process's group commit at a time, one connection each, if nothing else is asked.
 LANES: Final = 2
 # A lane does not wait long for a stranger's lock; the wallet then gets a lane of its own.
 LANE_LOCK_TIMEOUT_MS: Final = 250
@@ -27,7 +27,8 @@ class Database:
 
     `primary` serves single transactions, `lanes` the group commit, `apart` the wallets that wait
     for a stranger's lock (so that waiting takes no connection from anybody else), `fresh` reads
-    that must see the latest commit, `reads` all others, on the replica if there is one.
+    that must see the latest commit, `reads` all others, on the replica if there is one. `listening`
+    has the one connection that hears the doorbell.
     """
 
     def __init__(
@@ -37,12 +38,15 @@ class Database:
         application_name: str,
         read_url: str | None = None,
         pool_size: int = 8,
+        lane_count: int = LANES,
     ) -> None:
+        self.lane_count = lane_count
         self.primary = _engine(url, application_name, pool_size, LOCK_TIMEOUT_MS)
-        self.lanes = _engine(url, application_name, LANES, LANE_LOCK_TIMEOUT_MS)
+        self.lanes = _engine(url, application_name, lane_count, LANE_LOCK_TIMEOUT_MS)
         self.apart = _engine(url, application_name, _APART_CONNECTIONS, LOCK_TIMEOUT_MS)
         # The same connections, for statements that are a transaction each.
         self.fresh = _by_statement(self.primary)
+        self.listening = _by_statement(_engine(url, application_name, 1, LOCK_TIMEOUT_MS))
         self.reads = (
             _by_statement(_engine(read_url, application_name, pool_size, LOCK_TIMEOUT_MS))
             if read_url
@@ -51,7 +55,7 @@ class Database:
 
     async def dispose(self) -> None:
         """Close every connection."""
-        for engine in {self.primary, self.lanes, self.apart, self.reads}:
+        for engine in {self.primary, self.lanes, self.apart, self.listening, self.reads}:
             await engine.dispose()
 
 
@@ -68,27 +72,49 @@ class Row(asyncpg.Record):  # type: ignore[misc]  # the driver is untyped
 Driver: TypeAlias = asyncpg.Connection
 
 
-@asynccontextmanager
-async def statement(engine: AsyncEngine) -> AsyncIterator[Driver]:
+class Lease:
     """
-    Yield the driver's own connection, for single statements that commit by themselves.
+    One of an engine's connections, kept from one use to the next until `aclose`.
 
-    For what runs thousands of times a second: SQLAlchemy, which keeps the connection, would put a
-    greenlet and a result object around each statement. See docs/adr/0015.
+    Yields the driver's own connection, for what runs thousands of times a second: SQLAlchemy, which
+    keeps the connection, would put a greenlet and a result object around each statement, and taking
+    one out of the pool and putting it back costs as much again. See docs/adr/0015.
     """
-    async with engine.connect() as connection:
-        driver = await _driver(connection)
+
+    def __init__(self, engine: AsyncEngine) -> None:
+        self._engine = engine
+        self._connection: AsyncConnection | None = None
+
+    @asynccontextmanager
+    async def driver(self) -> AsyncIterator[Driver]:
+        """Yield the connection, a new one if it was lost; one at a time."""
+        if self._connection is None:
+            self._connection = await self._engine.connect()
+        driver = await driver_of(self._connection)
         if driver.is_closed():
-            # It went away while it lay in the pool; a new one is made.
-            await connection.invalidate()
-            driver = await _driver(connection)
+            # It went away while nobody used it; a new one is made.
+            await self._connection.invalidate()
+            driver = await driver_of(self._connection)
         try:
             yield driver
         except BaseException as error:
             # What did not end cleanly is not used again.
             if not isinstance(error, Exception) or trouble(error) is Trouble.CONNECTION:
-                await connection.invalidate()
+                await self._connection.invalidate()
             raise
+
+    async def aclose(self) -> None:
+        """Give the connection back."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+
+@asynccontextmanager
+async def statement(engine: AsyncEngine) -> AsyncIterator[Driver]:
+    """Yield the driver's own connection, for single statements that commit by themselves."""
+    async with aclosing(Lease(engine)) as lease, lease.driver() as driver:
+        yield driver
 
 
 @asynccontextmanager
@@ -98,7 +124,8 @@ async def transaction(engine: AsyncEngine) -> AsyncIterator[Driver]:
         yield driver
 
 
-async def _driver(connection: AsyncConnection) -> Driver:
+async def driver_of(connection: AsyncConnection) -> Driver:
+    """Return the driver's connection behind SQLAlchemy's."""
     driver: Driver = (await connection.get_raw_connection()).driver_connection
     return driver
 
@@ -130,6 +157,8 @@ def _engine(url: str, application_name: str, pool_size: int, lock_timeout_ms: in
         asyncpg_url(url),
         pool_size=pool_size,
         max_overflow=0,
+        # What a statement was given is told in no error and no log.
+        hide_parameters=True,
         pool_timeout=5,
         pool_use_lifo=True,
         # JSON passes through as the text it is: decoding it twice would change its numbers.

@@ -8,7 +8,8 @@ timer: a lone order is a batch of one and waits for nobody. See docs/adr/0004.
 
 import asyncio
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
+from contextlib import aclosing
 from time import monotonic
 from typing import Final
 from zlib import crc32
@@ -17,7 +18,8 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.errors import Busy, IdempotencyKeyReused
-from wallet_db_orm.database import LANES, Database, Trouble, trouble
+from wallet_db_orm.database import Database, Lease, Trouble, trouble
+from wallet_db_orm.doorbell import Doorbell
 from wallet_db_orm.ledger import apply
 from wallet_db_orm.orders import Applied, Order, Settled
 
@@ -47,10 +49,11 @@ class GroupCommit:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._lanes = [_Lane(self, database.lanes) for _ in range(LANES)]
+        self._lanes = [_Lane(self, database.lanes) for _ in range(database.lane_count)]
         self._apart: dict[str, _Lane] = {}
         self._watched: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self.doorbell = Doorbell(database.fresh)
         self.pending = 0
 
     def has_room(self, orders: int) -> bool:
@@ -71,7 +74,7 @@ class GroupCommit:
         waiting = _Waiting(order, answer, monotonic() + PATIENCE_S)
         self.pending += 1
         answer.add_done_callback(self._leave)
-        self._lane_of(order.command.wallet_id).put(waiting)
+        self._lane_of(order).put(waiting)
         self._watch(waiting)
         return answer
 
@@ -81,6 +84,12 @@ class GroupCommit:
             each for each in [*self._lanes, *self._apart.values()] if each.is_running
         ]:
             await running[0].drained()
+        await self.doorbell.close()
+
+    @property
+    def apart(self) -> Collection[str]:
+        """The wallets that wait in lanes of their own."""
+        return self._apart
 
     def set_apart(self, waiting: _Waiting) -> None:
         """Let an order wait in its wallet's own lane, outside everybody else's way."""
@@ -126,8 +135,15 @@ class GroupCommit:
             until_s = self._watched[0].deadline_s - now
             self._timer = asyncio.get_running_loop().call_later(until_s, self._give_up)
 
-    def _lane_of(self, wallet_id: str) -> "_Lane":
-        own = self._apart.get(wallet_id)
+    def _lane_of(self, order: Order) -> "_Lane":
+        """
+        Return the wallet's lane.
+
+        Who asks on behalf of an owner may be a stranger, whom no wallet's lock may delay: that is
+        found out in the common lane, and whoever is none follows the others of the wallet.
+        """
+        wallet_id = order.command.wallet_id
+        own = None if order.owner_id else self._apart.get(wallet_id)
         return own or self._lanes[crc32(wallet_id.encode()) % len(self._lanes)]
 
 
@@ -136,7 +152,7 @@ class _Lane:
         self, group: GroupCommit, engine: AsyncEngine, *, apart_for: str | None = None
     ) -> None:
         self._group = group
-        self._engine = engine
+        self._lease = Lease(engine)
         self._apart_for = apart_for
         self._queue: deque[_Waiting] = deque()
         self._running: asyncio.Task[None] | None = None
@@ -157,9 +173,13 @@ class _Lane:
 
     async def _run(self) -> None:
         try:
+            # More may be queued while the connection is given back.
             while self._queue:
-                taken = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
-                await self._settle([each for each in taken if not each.answer.done()])
+                async with aclosing(self._lease):
+                    while self._queue:
+                        count = min(BATCH_MAX, len(self._queue))
+                        taken = [self._queue.popleft() for _ in range(count)]
+                        await self._settle([each for each in taken if not each.answer.done()])
         finally:
             self._running = None
             # While its lock is still held the wallet stays apart: its next caller delays no one.
@@ -176,7 +196,9 @@ class _Lane:
         waits = self._apart_for is not None
         while batch:
             try:
-                applied = await apply(self._engine, [each.order for each in batch], waits=waits)
+                orders = [each.order for each in batch]
+                aside = () if waits else self._group.apart
+                applied = await apply(self._lease, orders, waits=waits, aside=aside)
             except Exception as error:  # noqa: BLE001  # handed to the callers, none is swallowed
                 if trouble(error) is not Trouble.CONNECTION:
                     return await self._part(batch, error)
@@ -186,7 +208,9 @@ class _Lane:
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _PAUSE_MAX_S)
             else:
-                batch = _resolve(batch, applied)
+                left = _resolve(batch, applied)
+                batch = [each for each in left if not self._group.follow_apart(each, self)]
+                self._group.doorbell.ring()
                 waits, self._is_clear = True, True
         return None
 
@@ -211,7 +235,8 @@ class _Lane:
         for each in batch:
             self._group.set_apart(each)
         for each in queued:
-            if each.order.command.wallet_id in wallet_ids:
+            # Whoever may be a stranger is looked at first, as in `_lane_of`.
+            if each.order.command.wallet_id in wallet_ids and not each.order.owner_id:
                 self._group.set_apart(each)
             else:
                 self._queue.append(each)

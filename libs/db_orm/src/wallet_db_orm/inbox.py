@@ -28,13 +28,18 @@ async def apply(engine: AsyncEngine, events: Sequence[Event], rules: FraudRules)
     Order and repetition do not matter: totals are sums, and verdicts are computed on event times
     from what the ledger recorded. Locks the wallets' statistics in wallet order.
     """
-    by_id = {(event.wallet_id, event.id): event for event in events}
     async with transaction(engine) as connection:
-        known = await _known(connection, {wallet_id for wallet_id, _ in by_id})
-        strangers = frozenset(wallet_id for wallet_id, _ in by_id if wallet_id not in known)
-        fresh = await _claim(connection, {k: e for k, e in by_id.items() if k[0] in known})
-        await projections.add(connection, fresh)
-        flagged = await projections.flag(connection, fresh, rules)
+        return await apply_within(connection, events, rules)
+
+
+async def apply_within(connection: Driver, events: Sequence[Event], rules: FraudRules) -> Applied:
+    """Do the same within a transaction of the caller's."""
+    by_id = {(event.wallet_id, event.id): event for event in events}
+    known = await _known(connection, {wallet_id for wallet_id, _ in by_id})
+    strangers = frozenset(wallet_id for wallet_id, _ in by_id if wallet_id not in known)
+    fresh = await _claim(connection, {k: e for k, e in by_id.items() if k[0] in known})
+    await projections.add(connection, fresh)
+    flagged = await projections.flag(connection, fresh, rules)
     return Applied(flagged, strangers)
 
 

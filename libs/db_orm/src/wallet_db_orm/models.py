@@ -6,21 +6,48 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON, UUID
 
 from wallet_db_orm import storage
-from wallet_db_orm.schema import INSTANT, NOW, metadata, required
-from wallet_db_orm.worker_models import dead_letters, fraud_flags, processed_events, wallet_stats
+from wallet_db_orm.evidence_models import (
+    audit_seals,
+    checkpoint_heads,
+    checkpoints,
+    unsealed_audit,
+)
+from wallet_db_orm.limit_models import rate_limits
+from wallet_db_orm.private_models import owner_keys, pii_index
+from wallet_db_orm.schema import INSTANT, NO_HASH, NOW, metadata, required
+from wallet_db_orm.worker_models import (
+    dead_letters,
+    discarded_letters,
+    fraud_flags,
+    operator_log,
+    processed_events,
+    settlements,
+    wallet_stats,
+)
 
 __all__ = [
     "api_audit",
     "archived_partitions",
+    "audit_seals",
+    "checkpoint_heads",
+    "checkpoints",
     "dead_letters",
+    "discarded_letters",
     "events",
+    "feed",
     "fraud_flags",
     "ledger_entries",
     "metadata",
     "operations",
+    "operator_log",
     "outbox",
+    "owner_keys",
+    "pii_index",
     "processed_events",
+    "rate_limits",
+    "settlements",
     "transfers",
+    "unsealed_audit",
     "wallet_stats",
     "wallets",
 ]
@@ -39,11 +66,14 @@ wallets: Final = sa.Table(
     sa.Column("metadata", JSON),
     required("created_at", INSTANT),
     required("updated_at", INSTANT),
+    # The hash of its newest entry; zeros before the first.
+    required("head", sa.LargeBinary, server_default=NO_HASH),
     sa.CheckConstraint("balance_minor >= 0", name="balance_not_negative"),
     sa.CheckConstraint("held_minor >= 0 AND held_minor <= balance_minor", name="held_is_covered"),
     sa.CheckConstraint("version >= 1", name="version_positive"),
     sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_code"),
     sa.CheckConstraint("status IN ('active', 'frozen', 'closed')", name="status_known"),
+    sa.CheckConstraint("octet_length(head) = 32", name="head_is_a_hash"),
     sa.Index(
         "uq_wallets_owner_id_currency",
         "owner_id",
@@ -90,10 +120,14 @@ ledger_entries: Final = sa.Table(
     required("occurred_at", INSTANT),
     sa.Column("audit_id", UUID),
     required("trace_id", sa.Text),
+    # Chains all of the above to the wallet's entry before: wallet_common/chain.py.
+    required("hash", sa.LargeBinary),
+    sa.CheckConstraint("octet_length(hash) = 32", name="hash_is_a_hash"),
     sa.CheckConstraint("balance_after_minor >= 0", name="balance_not_negative"),
     sa.CheckConstraint(
         "CASE type"
         " WHEN 'deposit' THEN amount_minor > 0 AND counter_account = '@external'"
+        " WHEN 'deposit_reversal' THEN amount_minor < 0 AND counter_account = '@external'"
         " WHEN 'withdraw' THEN amount_minor < 0 AND counter_account = '@external'"
         " WHEN 'transfer_debit' THEN amount_minor < 0 AND counter_account = '@transit'"
         " WHEN 'transfer_credit' THEN amount_minor > 0 AND counter_account = '@transit'"
@@ -129,6 +163,8 @@ transfers: Final = sa.Table(
     sa.Column("audit", JSON),
     required("initiated_at", INSTANT),
     sa.Column("finished_at", INSTANT),
+    # The transfer whose money this one brings back.
+    sa.Column("reverses", UUID),
     sa.CheckConstraint("amount_minor > 0", name="amount_positive"),
     sa.CheckConstraint("from_wallet_id <> to_wallet_id", name="two_wallets"),
     sa.CheckConstraint(
@@ -174,7 +210,8 @@ events: Final = sa.Table(
 )
 
 # Events not yet confirmed by the broker. `position` is drawn while the wallet is locked, so the
-# visible rows of one wallet are in order in every snapshot. A published row is deleted.
+# visible rows of one wallet are in order in every snapshot. A published row is deleted. `answer` is
+# what goes out instead of an event: to another service, about a transaction of its own.
 outbox: Final = sa.Table(
     "outbox",
     metadata,
@@ -182,7 +219,24 @@ outbox: Final = sa.Table(
     required("wallet_id", sa.Text),
     required("event_id", UUID),
     required("recorded_at", INSTANT, server_default=NOW),
+    sa.Column("answer", JSON),
+    # So often an operator has put it back after it died; the feed has it already.
+    required("replays", sa.SmallInteger, server_default=sa.text("0")),
+    sa.CheckConstraint("replays >= 0", name="replays_counted"),
     postgresql_with=storage.CHURNED,
+)
+
+# Every event that has left, in the order in which it did: `position` is 1, 2, 3 … without a gap,
+# given by the one relay in the transaction that removes the event from the outbox.
+feed: Final = sa.Table(
+    "feed",
+    metadata,
+    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
+    required("wallet_id", sa.Text),
+    required("event_id", UUID),
+    required("published_at", INSTANT, server_default=sa.text("clock_timestamp()")),
+    sa.Index("ix_feed_wallet_id_position", "wallet_id", "position"),
+    postgresql_with=storage.ADDED,
 )
 
 # Every changing HTTP request and how it was answered. Append-only, partitioned by month: an id is
@@ -227,8 +281,9 @@ archived_partitions: Final = sa.Table(
 
 def _attach_ddl() -> None:
     # DDL() formats with %, the function's body has its own.
-    sa.event.listen(metadata, "before_create", _ddl(storage.REFUSE_CHANGE.replace("%", "%%")))
-    for name in (*storage.APPEND_ONLY, archived_partitions.name):
+    for function in (storage.REFUSE_CHANGE, storage.make_audit_month()):
+        sa.event.listen(metadata, "before_create", _ddl(function.replace("%", "%%")))
+    for name in storage.NEVER_CHANGED:
         for statement in storage.append_only(name):
             sa.event.listen(metadata.tables[name], "after_create", _ddl(statement))
     attached = f"ALTER TABLE {api_audit.name} ATTACH PARTITION {storage.AUDIT_REST} DEFAULT"

@@ -33,12 +33,17 @@ class Audited(msgspec.Struct, frozen=True):
 
 
 class Order(msgspec.Struct, frozen=True):
-    """A command with its origin; `audit` is None when no HTTP request asked for it."""
+    """
+    A command with its origin; `audit` is None when no HTTP request asked for it.
+
+    With an `owner_id`, only wallets of that owner are there for whoever asks.
+    """
 
     command: ask.Command
     trace_id: str
     audit_id: str | None = None
     audit: Audited | None = None
+    owner_id: str | None = None
 
 
 def is_under_way(command: ask.Command, applied: Applied) -> bool:

@@ -18,16 +18,11 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.errors import Busy
 from wallet_db_orm.database import Driver, transaction
-from wallet_db_orm.storage import AUDIT, AUDIT_REST, audit_partition
+from wallet_db_orm.storage import AUDIT
 
 # So many months beyond this one have their partition: how long nobody has to look after it.
 MONTHS_AHEAD: Final = 3
 KEEP_MONTHS: Final = 12
-# A running month's rows are moved out of the rest while its writers wait: some tenths of a second.
-MOVED_MAX: Final = 50_000
-# Rows of the rest that may be read while its writers wait: 300 000 took 0.09 s.
-READ_MAX: Final = 2_000_000
-LOCK_TIMEOUT_MS: Final = 200
 _TRIES: Final = 50
 _PAUSE_S: Final = 0.2
 # For the driver, whose own limit is that of a request; the server is told not to have any.
@@ -95,13 +90,15 @@ async def ensure(engine: AsyncEngine, *, months_ahead: int = MONTHS_AHEAD) -> En
         months = await _missing(driver, months_ahead)
     for month in months:
 
-        async def create(month: datetime = month) -> bool | None:
+        async def create(month: datetime = month) -> str:
             async with transaction(engine) as driver:
-                return await _create(driver, month)
+                await driver.execute("SET LOCAL statement_timeout = 0")
+                made: str = await driver.fetchval(_MAKE, month.date(), timeout=PATIENCE_S)
+                return made
 
         made = await insist(create)
-        if made is not None:
-            (created if made else postponed).append(_name(month))
+        if made != "there":
+            (created if made == "made" else postponed).append(f"{AUDIT}_{month:%Y_%m}")
     return Ensured(created, postponed)
 
 
@@ -146,50 +143,8 @@ async def _missing(driver: Driver, months_ahead: int) -> list[datetime]:
     )
 
 
-async def _create(driver: Driver, month: datetime) -> bool | None:
-    """Make one month's partition; None if it is there by now, False if the month has to wait."""
-    name, from_id, to_id = _name(month), first_id(month), first_id(month_after(month, 1))
-    await driver.execute(f"SET LOCAL lock_timeout = {LOCK_TIMEOUT_MS}")
-    # Others who want to attach wait here; writers do not.
-    await driver.execute(f"LOCK TABLE ONLY {AUDIT} IN SHARE UPDATE EXCLUSIVE MODE")
-    if await driver.fetchval("SELECT to_regclass($1)", name):
-        return None
-    await driver.execute(f"LOCK TABLE {AUDIT_REST} IN ACCESS EXCLUSIVE MODE")
-    is_past = to_id <= first_id(await driver.fetchval("SELECT now()"))
-    waiting: int = await driver.fetchval(_WAITING, from_id, to_id, MOVED_MAX + 1)
-    # All of the rest is read under this lock, and what of it is the month's is moved: writers to
-    # the rest wait meanwhile. Where that takes long it is done once nothing comes for the month.
-    is_long = waiting > MOVED_MAX or await driver.fetchval(_IS_LONG, READ_MAX)
-    if is_long and not is_past:
-        return False
-    for statement in audit_partition(name):
-        await driver.execute(statement)
-    await driver.execute("SET LOCAL statement_timeout = 0")
-    if waiting:
-        await _move(driver, name, from_id, to_id)
-    bounds = f"FROM ('{from_id}') TO ('{to_id}')"
-    attach = f"ALTER TABLE {AUDIT} ATTACH PARTITION {name} FOR VALUES {bounds}"
-    await driver.execute(attach, timeout=PATIENCE_S)
-    return True
-
-
-async def _move(driver: Driver, name: str, from_id: UUID, to_id: UUID) -> None:
-    """Bring the month's rows from the rest, which is locked: nobody sees it without its refusal."""
-    where = f"FROM {AUDIT_REST} WHERE id >= $1 AND id < $2"
-    copied = await driver.execute(
-        f"INSERT INTO {name} SELECT * {where}",
-        *(from_id, to_id),
-        timeout=PATIENCE_S,
-    )
-    await driver.execute(f"ALTER TABLE {AUDIT_REST} DISABLE TRIGGER append_only_rows")
-    deleted = await driver.execute(f"DELETE {where}", from_id, to_id, timeout=PATIENCE_S)
-    await driver.execute(f"ALTER TABLE {AUDIT_REST} ENABLE ALWAYS TRIGGER append_only_rows")
-    assert copied.split()[-1] == deleted.split()[-1], "a row is moved, never lost"
-
-
-def _name(month: datetime) -> str:
-    return f"{AUDIT}_{month:%Y_%m}"
-
+# The tables' owner alone could: this function does it for whoever asks (`storage.py`).
+_MAKE: Final = "SELECT make_audit_month($1)"
 
 _PARTITIONS: Final = """
 SELECT c.relname::text AS name, pg_get_expr(c.relpartbound, c.oid) AS bounds,
@@ -204,12 +159,4 @@ _PAST_IN_REST: Final = """
 SELECT DISTINCT date_trunc('month', to_timestamp(
     ('x' || left(replace(id::text, '-', ''), 12))::bit(48)::bigint / 1000), 'UTC') AS month
 FROM api_audit_rest WHERE id >= $1 AND id < $2
-"""
-
-_IS_LONG: Final = "SELECT EXISTS (SELECT FROM api_audit_rest OFFSET $1)"
-
-_WAITING: Final = """
-SELECT count(*) FROM (
-    SELECT FROM api_audit_rest WHERE id >= $1 AND id < $2 LIMIT $3
-) AS found
 """

@@ -41,7 +41,8 @@ class _Totals:
         match event:
             case facts.FundsDeposited():
                 self.deposited += facts.amount_minor(event.payload)
-            case facts.FundsWithdrawn():
+            case facts.FundsWithdrawn() | facts.DepositReversed():
+                # What was taken back has left too; so balance and totals always agree.
                 self.withdrawn += facts.amount_minor(event.payload)
             case facts.TransferCredited():
                 self.transferred_in += facts.amount_minor(event.payload)

@@ -27,8 +27,8 @@ class StoredTransfer(msgspec.Struct, frozen=True):
 
 
 def wallet_of(row: Sequence[Any]) -> Wallet:
-    """Read a row of `statements.LOCK_WALLETS`."""
-    wallet_id, currency, owner_id, balance_minor, held_minor, status, version = row
+    """Read a row of `statements.READ_WALLETS`, or of LOCK_WALLETS, which ends with the head."""
+    wallet_id, currency, owner_id, balance_minor, held_minor, status, version = row[:7]
     return Wallet(
         wallet_id, currency, owner_id, balance_minor, held_minor, _STATUSES[status], version
     )
@@ -64,6 +64,7 @@ def stored_transfer_of(row: Any) -> StoredTransfer:  # noqa: ANN401  # the drive
         reason=row.reason,
         reference=row.reference,
         metadata=row.metadata,
+        reverses=row.reverses and str(row.reverses),
     )
     audit = _AUDIT.decode(row.audit) if row.audit else None
     return StoredTransfer(transfer, row.trace_id, row.audit_id and str(row.audit_id), audit)

@@ -16,6 +16,7 @@ metadata: Final = sa.MetaData(
 
 INSTANT = TIMESTAMP(timezone=True)
 NOW: Final = sa.text("now()")
+NO_HASH: Final = sa.text("'\\x" + "00" * 32 + "'")
 
 
 def required(name: str, kind: object, **options: object) -> sa.Column[object]:

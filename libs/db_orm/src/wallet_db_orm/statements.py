@@ -21,7 +21,7 @@ OPERATION_COLUMNS: Final = (
 ENTRY_COLUMNS: Final = (
     *("wallet_id", "wallet_version", "type", "amount_minor", "balance_after_minor", "currency"),
     *("counter_account", "operation_id", "transfer_id", "request_id", "reference", "metadata"),
-    *("audit_id", "trace_id"),
+    *("audit_id", "trace_id", "hash"),
 )
 EVENT_COLUMNS: Final = (
     *("wallet_id", "id", "wallet_version", "type", "transfer_id", "audit_id", "trace_id"),
@@ -34,21 +34,22 @@ AUDIT_COLUMNS: Final = (
 )
 OPENED_COLUMNS: Final = (
     *("id", "owner_id", "currency", "balance_minor", "held_minor", "status", "version"),
-    *("metadata", "created_at", "updated_at"),
+    *("metadata", "created_at", "updated_at", "head"),
 )
+INDEXED_COLUMNS: Final = ("wallet_id", "owner_id", "key", "digest", "master_id")
 STARTED_COLUMNS: Final = (
     *("from_wallet_id", "id", "to_wallet_id", "amount_minor", "currency", "state", "request_id"),
     *("from_balance_minor", "reference", "metadata", "trace_id", "audit_id", "audit"),
-    "initiated_at",
+    *("reverses", "initiated_at"),
 )
 
-MOVED_COLUMNS: Final = ("id", "balance_minor", "held_minor", "version")
+MOVED_COLUMNS: Final = ("id", "balance_minor", "held_minor", "version", "head")
 FINISHED_COLUMNS: Final = (
     *("from_wallet_id", "id", "state", "from_balance_minor", "to_balance_minor", "reason"),
 )
 
 # Writing the same request's row twice is harmless: after a lost COMMIT answer it is asked again.
-_AUDITED_ONCE: Final = " ON CONFLICT DO NOTHING"
+_AUDITED_ONCE: Final = " ON CONFLICT DO NOTHING RETURNING id"
 
 
 def insert_many(
@@ -81,17 +82,25 @@ def insert_many(
 
 
 def transpose(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> list[list[object]]:
-    """Return one list per column, also for no rows at all."""
+    """
+    Return one list per column, also for no rows at all; an empty one for a column of NULLs alone.
+
+    `unnest` fills the shorter arrays up with NULLs, and the driver looks at each of ours for long.
+    """
     if not rows:
         return [[] for _ in columns]
-    return [list(values) for values in zip(*rows, strict=True)]
+    return [
+        [] if values.count(None) == len(values) else list(values)
+        for values in zip(*rows, strict=True)
+    ]
 
 
 _WALLET_COLUMNS: Final = "id, currency, owner_id, balance_minor, held_minor, status, version"
 
 # THE locking statement. FOR NO KEY UPDATE lets foreign-key checks pass; id order prevents deadlock.
+# Only under the lock is `head` what the next entry continues.
 LOCK_WALLETS: Final = f"""
-SELECT {_WALLET_COLUMNS} FROM wallets WHERE id = ANY($1::text[])
+SELECT {_WALLET_COLUMNS}, head FROM wallets WHERE id = ANY($1::text[])
 ORDER BY id FOR NO KEY UPDATE
 """  # noqa: S608  # a constant
 
@@ -124,7 +133,8 @@ LEFT JOIN (
 
 TRANSFER_COLUMNS: Final = (
     "id, from_wallet_id, to_wallet_id, amount_minor, currency, request_id, state,"
-    " from_balance_minor, to_balance_minor, reason, reference, metadata, trace_id, audit_id, audit"
+    " from_balance_minor, to_balance_minor, reason, reference, metadata, trace_id, audit_id, audit,"
+    " reverses"
 )
 
 READ_TRANSFERS: Final = f"""
@@ -137,6 +147,21 @@ CROSS JOIN LATERAL (
 OPEN_WALLETS: Final = insert_many(
     models.wallets, OPENED_COLUMNS, tail=" ON CONFLICT DO NOTHING RETURNING id"
 )
+
+# The owner's key is held, so that an erasure comes before or after: an erased owner is not indexed.
+INDEX_WALLETS: Final = """
+INSERT INTO pii_index (wallet_id, key, digest, master_id)
+SELECT given.wallet_id, given.key, given.digest, given.master_id
+FROM (
+    SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::bytea[], $5::text[])
+        AS named (wallet_id, owner_id, key, digest, master_id)
+    ORDER BY owner_id
+) AS given
+CROSS JOIN LATERAL (
+    SELECT FROM owner_keys AS k WHERE k.owner_id = given.owner_id AND k.erased_at IS NULL
+    OFFSET 0 FOR SHARE
+) AS living
+"""
 
 START_TRANSFERS: Final = insert_many(models.transfers, STARTED_COLUMNS)
 
@@ -151,7 +176,20 @@ WHERE t.from_wallet_id = done.from_wallet_id AND t.id = done.id
     AND t.from_wallet_id = ANY($1::text[]) AND t.id = ANY($2::uuid[])
 """
 
-RECORD_AUDIT: Final = insert_many(models.api_audit, AUDIT_COLUMNS, tail=_AUDITED_ONCE)
+
+def _queue_for_seal() -> str:
+    """Return what adds one row for all that a statement's part `api_audit_` has written."""
+    waiting, written = models.unsealed_audit.name, f"{models.api_audit.name}_"
+    return (
+        f"INSERT INTO {waiting} (ids)"  # noqa: S608  # constants
+        f" SELECT array_agg(id) FROM {written} HAVING count(*) > 0"
+    )
+
+
+RECORD_AUDIT: Final = (
+    f"WITH api_audit_ AS ({insert_many(models.api_audit, AUDIT_COLUMNS, tail=_AUDITED_ONCE)})"
+    f" {_queue_for_seal()}"
+)
 
 WRITTEN: Final = (
     (models.operations, OPERATION_COLUMNS, ""),
@@ -165,13 +203,14 @@ def _record() -> str:
     """Return the one statement that moves the wallets and writes all that must be remembered."""
     moved = """
         UPDATE wallets AS w SET balance_minor = after.balance_minor,
-            held_minor = after.held_minor, version = after.version, updated_at = $1
-        FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
-            AS after (id, balance_minor, held_minor, version)
+            held_minor = after.held_minor, version = after.version, head = after.head,
+            updated_at = $1
+        FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[])
+            AS after (id, balance_minor, held_minor, version, head)
         WHERE w.id = after.id AND w.id = ANY($2::text[])
         RETURNING 1
     """
-    parts, first = [f"moved AS ({moved})"], 6
+    parts, first = [f"moved AS ({moved})"], 7
     for table, columns, tail in WRITTEN:
         numbers, stamp = range(first, first + len(columns)), 1 if "occurred_at" in table.c else None
         insert = insert_many(table, columns, arrays=numbers, stamp=stamp, tail=tail)
@@ -181,6 +220,7 @@ def _record() -> str:
             waiting = insert_many(models.outbox, OUTBOX_COLUMNS, arrays=(first, first + 1))
             parts.append(f"outbox_ AS ({waiting})")
         first += len(columns)
+    parts.append(f"unsealed_ AS ({_queue_for_seal()})")
     return f"WITH {', '.join(parts)} SELECT count(*) FROM moved"  # noqa: S608  # constants
 
 

@@ -31,6 +31,9 @@ async def finish(lanes: GroupCommit, stored: StoredTransfer) -> Transfer:
     if transfer.is_final:
         return transfer
     credited = await lanes.submit(_order(stored, _credit(transfer)))
+    if isinstance(credited, Rejected):
+        message = "the reversal has to wait: the wallet it goes back to is full"
+        raise Busy(message)
     assert isinstance(credited, Recorded)
     outcome = credited.operation.outcome
     step: CompleteTransfer | RefundTransfer
@@ -93,6 +96,7 @@ def _credit(transfer: Transfer) -> CreditTransfer:
         request_id=transfer.request_id,
         reference=transfer.reference,
         metadata=transfer.metadata,
+        reverses=transfer.reverses,
     )
 
 

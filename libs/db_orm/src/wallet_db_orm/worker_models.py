@@ -80,3 +80,64 @@ dead_letters: Final = sa.Table(
     required("last_failed_at", INSTANT),
     sa.CheckConstraint("attempts >= 1 AND replays >= 0", name="counts"),
 )
+
+# Transactions of other services, by their own id: what was asked and how it ended here. A row is
+# there before any money moves; `type` and what belongs to it lack when a failure was told first.
+settlements: Final = sa.Table(
+    "settlements",
+    metadata,
+    sa.Column("transaction_id", sa.Text, primary_key=True),
+    sa.Column("type", sa.Text),
+    sa.Column("user_id", sa.Text),
+    sa.Column("recipient_id", sa.Text),
+    sa.Column("wallet_id", sa.Text),
+    sa.Column("to_wallet_id", sa.Text),
+    sa.Column("amount_minor", sa.BigInteger),
+    sa.Column("currency", sa.Text),
+    required("state", sa.Text),
+    sa.Column("reason", sa.Text),
+    required("first_seen_at", INSTANT, server_default=NOW),
+    sa.Column("completion_answered_at", INSTANT),
+    sa.Column("failure_answered_at", INSTANT),
+    sa.CheckConstraint("state IN ('accepted', 'completed', 'failed')", name="state_known"),
+    sa.CheckConstraint(
+        "(type IS NULL) = (amount_minor IS NULL) AND (type IS NULL) = (currency IS NULL)",
+        name="plan_is_whole",
+    ),
+    sa.CheckConstraint("amount_minor > 0", name="amount_positive"),
+    postgresql_with={"fillfactor": "80", **storage.CHANGED},
+)
+
+# What operators did: written before it is done, so that nothing is done unseen. Append-only.
+operator_log: Final = sa.Table(
+    "operator_log",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    required("at", INSTANT, server_default=sa.text("clock_timestamp()")),
+    required("operator", sa.Text),
+    required("act", sa.Text),
+    required("subject", sa.Text),
+    required("details", JSON),
+)
+
+# Letters that an operator threw away, whole. Append-only.
+discarded_letters: Final = sa.Table(
+    "discarded_letters",
+    metadata,
+    sa.Column("id", UUID, primary_key=True),
+    required("letter_id", sa.Text),
+    required("queue", sa.Text),
+    required("routing_key", sa.Text),
+    required("headers", JSON),
+    required("body", sa.LargeBinary),
+    required("error", sa.Text),
+    required("error_class", sa.Text),
+    required("attempts", sa.Integer),
+    required("replays", sa.Integer),
+    # As its headers told it, which anybody may have written.
+    sa.Column("first_failed_at", sa.Text),
+    sa.Column("last_failed_at", sa.Text),
+    required("discarded_at", INSTANT, server_default=sa.text("clock_timestamp()")),
+    required("operator", sa.Text),
+    required("reason", sa.Text),
+)

@@ -2,6 +2,7 @@
 
 import logging
 import sys
+import time
 from logging.handlers import RotatingFileHandler
 from pathlib import Path
 from typing import Final
@@ -11,6 +12,7 @@ from structlog.typing import Processor
 
 _FILE_BYTES_MAX: Final = 20_000_000
 _FILES_KEPT: Final = 5
+_TOLD_EVERY_S: Final = 60.0
 
 
 def configure(service: str, *, level: str, directory: str) -> None:
@@ -45,9 +47,10 @@ def configure(service: str, *, level: str, directory: str) -> None:
             structlog.processors.JSONRenderer(),
         ],
     )
-    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout)]
+    output = logging.StreamHandler(sys.stdout)
+    handlers: list[logging.Handler] = [output]
     if directory:
-        handlers.append(_rotated(Path(directory), service))
+        handlers.append(_rotated(Path(directory), service, output))
     for handler in handlers:
         handler.setFormatter(formatter)
     logging.basicConfig(handlers=handlers, level=level, force=True)
@@ -58,12 +61,37 @@ def configure(service: str, *, level: str, directory: str) -> None:
         logging.getLogger(silenced).setLevel(logging.CRITICAL)
 
 
-def _rotated(directory: Path, service: str) -> logging.Handler:
+class _LogFile(RotatingFileHandler):
+    """A file that costs nothing but its lines while it cannot be written: the output has them."""
+
+    output: logging.Handler
+    _silent_until_s = 0.0
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: ARG002, N802  # the base's
+        """Say so on the output, once a minute; the base would print a page for each line."""
+        now_s = time.monotonic()
+        if now_s < self._silent_until_s:
+            return
+        self._silent_until_s = now_s + _TOLD_EVERY_S
+        told = {
+            "name": "wallet_runtime",
+            "levelno": logging.ERROR,
+            "levelname": "ERROR",
+            "msg": "log_file.not_written",
+            "file": self.baseFilename,
+            "error": str(sys.exc_info()[1]),
+        }
+        self.output.handle(logging.makeLogRecord(told))
+
+
+def _rotated(directory: Path, service: str, output: logging.Handler) -> logging.Handler:
     directory.mkdir(parents=True, exist_ok=True)
-    return RotatingFileHandler(
+    file = _LogFile(
         directory / f"{service}.log",
         maxBytes=_FILE_BYTES_MAX,
         backupCount=_FILES_KEPT,
         encoding="utf-8",
         delay=True,
     )
+    file.output = output
+    return file

@@ -9,6 +9,8 @@ from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
+from wallet_common.money import is_currency
+
 
 def _url(*schemes: str) -> AfterValidator:
     """Return the check that a secret is a URL of one of `schemes`; shows none of it."""
@@ -28,6 +30,14 @@ def _url(*schemes: str) -> AfterValidator:
     return AfterValidator(check)
 
 
+def _currency(code: str) -> str:
+    if not is_currency(code):
+        message = "is no ISO 4217 currency with a minor unit"
+        raise ValueError(message)
+    return code
+
+
+Currency = Annotated[str, AfterValidator(_currency)]
 DatabaseUrl = Annotated[SecretStr, _url("postgresql+asyncpg", "postgresql", "postgres")]
 BrokerUrl = Annotated[SecretStr, _url("amqp", "amqps")]
 
@@ -77,21 +87,30 @@ class ServiceSettings(BaseSettings):
             raise SettingsRefused("Bad settings:\n" + "\n".join(complaints)) from None
 
 
+def secret(name: str) -> str | None:
+    """Return the variable's value, else that of the file that `<NAME>_FILE` names; else None."""
+    return os.environ.get(name) or _from_file(name)
+
+
+def _from_file(name: str) -> str | None:
+    path = os.environ.get(f"{name}_FILE")
+    if not path:
+        return None
+    try:
+        # Like an empty variable, an empty file counts as absent.
+        return Path(path).read_text(encoding="utf-8").strip() or None
+    except (OSError, UnicodeDecodeError) as unreadable:
+        reason = getattr(unreadable, "strerror", "it is not UTF-8 text")
+        message = f"Bad settings:\n  {name}_FILE: cannot be read ({reason})"
+        raise SettingsRefused(message) from None
+
+
 class _SecretFiles(PydanticBaseSettingsSource):
     """Reads NAME from the file that NAME_FILE names."""
 
     def get_field_value(self, field: FieldInfo, field_name: str) -> tuple[Any, str, bool]:
         name = str(field.validation_alias or field_name)
-        path = os.environ.get(f"{name}_FILE")
-        if not path:
-            return None, name, False
-        try:
-            # Like an empty variable, an empty file counts as absent.
-            return Path(path).read_text(encoding="utf-8").strip() or None, name, False
-        except (OSError, UnicodeDecodeError) as unreadable:
-            reason = getattr(unreadable, "strerror", "it is not UTF-8 text")
-            message = f"Bad settings:\n  {name}_FILE: cannot be read ({reason})"
-            raise SettingsRefused(message) from None
+        return _from_file(name), name, False
 
     def __call__(self) -> dict[str, Any]:
         found = (

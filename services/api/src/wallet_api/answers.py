@@ -9,6 +9,7 @@ from wallet_api.problems import remembered, transfer_failed
 from wallet_api.schemas import (
     EntryAnswer,
     EventAnswer,
+    FeedItem,
     FlagAnswer,
     MoneyAnswer,
     OperationAnswer,
@@ -30,7 +31,8 @@ def raw(text: str | None) -> msgspec.Raw:
     return msgspec.Raw((text or "null").encode())
 
 
-def wallet_answer(row: Any) -> WalletAnswer:  # noqa: ANN401  # a row of queries.wallet
+def wallet_answer(row: Any, metadata: str | None) -> WalletAnswer:  # noqa: ANN401  # of queries.wallet
+    """Render a wallet; its metadata may have to be opened first: see `personal`."""
     return WalletAnswer(
         wallet_id=row.id,
         owner_id=row.owner_id,
@@ -42,7 +44,7 @@ def wallet_answer(row: Any) -> WalletAnswer:  # noqa: ANN401  # a row of queries
         version=row.version,
         created_at=row.created_at,
         updated_at=row.updated_at,
-        metadata=raw(row.metadata),
+        metadata=raw(metadata),
     )
 
 
@@ -112,6 +114,10 @@ def event_answer(event: Envelope) -> EventAnswer:
         trace_id=event.trace_id,
         payload=event.payload,
     )
+
+
+def feed_item(event: Envelope, position: str) -> FeedItem:
+    return FeedItem(**msgspec.structs.asdict(event), position=position)
 
 
 def operation_answer(operation: Operation, transfer: Transfer | None) -> OperationAnswer:

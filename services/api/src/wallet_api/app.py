@@ -5,17 +5,33 @@ from contextlib import asynccontextmanager
 from typing import Any, Final
 
 from litestar import Litestar, Request, Response, Router
+from litestar.datastructures import MutableScopeHeaders
 from litestar.di import Provide
+from litestar.enums import ScopeType
 from litestar.exceptions import HTTPException, ValidationException
+from litestar.routes import HTTPRoute
 from litestar.static_files import create_static_files_router
+from litestar.types import Message, Scope
 from pydantic import SecretStr
 
-from wallet_api import batches, health, openapi, reads, routes
+from wallet_api import (
+    admin_audit,
+    admin_books,
+    admin_letters,
+    admin_owners,
+    batches,
+    feed,
+    health,
+    lists,
+    metrics,
+    openapi,
+    reads,
+    routes,
+)
 from wallet_api.books import Books, open_books
 from wallet_api.edge import Edge
 from wallet_api.exchange import Exchange
 from wallet_api.problems import MEDIA_TYPE, Problem, fault
-from wallet_api.security import authorizer, guard
 from wallet_api.settings import ApiSettings
 from wallet_api.shortcut import Shortcut
 from wallet_api.strict import StrictRequest, invalid_form
@@ -23,6 +39,17 @@ from wallet_db_orm.database import Database
 
 AnyRequest = Request[Any, Any, Any]
 
+# What knows which query parameters it has.
+_STRICT: Final = (
+    *(*routes.HANDLERS, *batches.HANDLERS, *lists.HANDLERS, *reads.HANDLERS),
+    *(
+        *feed.HANDLERS,
+        *admin_audit.HANDLERS,
+        *admin_books.HANDLERS,
+        *admin_letters.HANDLERS,
+        *admin_owners.HANDLERS,
+    ),
+)
 _CODES: Final = {
     404: ("not_found", "There is nothing at this address."),
     405: ("method_not_allowed", "This address does not know that method."),
@@ -37,16 +64,20 @@ def create_app(settings: ApiSettings) -> Edge:
         settings.database_url.get_secret_value(),
         application_name="wallet-api",
         read_url=replica.get_secret_value() if replica else None,
+        lane_count=settings.lane_count,
     )
     books = open_books(settings, database)
-    shortcut = Shortcut({**routes.PLAIN, **reads.PLAIN}, books, authorizer(settings))
-    return Edge(create_litestar(settings, books), shortcut, books.refusals.write)
+    shortcut = Shortcut({**routes.PLAIN, **reads.PLAIN}, books)
+    return Edge(create_litestar(settings, books), shortcut, books)
 
 
 def describe() -> Litestar:
     """Return an application that serves nothing: its routes are there to be documented."""
     settings = ApiSettings.model_construct(
-        database_url=SecretStr("postgresql://unused"), auth="jwt", enable_swagger=True
+        database_url=SecretStr("postgresql://unused"),
+        auth="jwt",
+        jwt_secret=SecretStr(""),
+        enable_swagger=True,
     )
     database = Database("postgresql://unused", application_name="wallet-openapi")
     books = open_books(settings, database)
@@ -59,22 +90,22 @@ def create_litestar(settings: ApiSettings, books: Books) -> Litestar:
     @asynccontextmanager
     async def lifespan(_: Litestar) -> AsyncIterator[None]:
         yield
+        await books.streams.stop()
+        await books.door.close()
         await books.lanes.close()
         await books.refusals.close()
         await books.database.dispose()
 
-    wallet_routes = Router(
-        path="/",
-        route_handlers=[*routes.HANDLERS, *batches.HANDLERS, *reads.HANDLERS],
-        guards=[guard(authorizer(settings)), openapi.strict_query],
-    )
-    handlers: list[Any] = [wallet_routes, *health.HANDLERS]
+    strict = Router(path="/", route_handlers=_STRICT, guards=[openapi.strict_query])
+    handlers: list[Any] = [strict, *health.HANDLERS, *metrics.HANDLERS]
     if settings.enable_swagger:
         handlers.append(
             create_static_files_router(path=openapi.ASSETS_PATH, directories=[openapi.ASSETS])
         )
     return Litestar(
         handlers,
+        # Here and nowhere else: a route that is added later is closed until it has a rule.
+        guards=[books.door.guard()],
         request_class=StrictRequest,
         dependencies={
             "books": Provide(lambda: books, sync_to_thread=False),
@@ -89,10 +120,21 @@ def create_litestar(settings: ApiSettings, books: Books) -> Litestar:
         openapi_config=(
             openapi.config(secured=settings.auth == "jwt") if settings.enable_swagger else None
         ),
+        before_send=[_every_method],
         plugins=[openapi.RawJson()],
         logging_config=None,
         request_max_body_size=None,  # The edge has read and bounded it.
     )
+
+
+async def _every_method(message: Message, scope: Scope) -> None:
+    """Complete the answer to OPTIONS: where handlers share a path it knows the first's methods."""
+    is_asked = scope["type"] == ScopeType.HTTP and scope["method"] == "OPTIONS"
+    if not is_asked or message["type"] != "http.response.start":
+        return
+    for route in scope["litestar_app"].routes:
+        if isinstance(route, HTTPRoute) and route.path == scope.get("path_template"):
+            MutableScopeHeaders.from_message(message)["allow"] = ", ".join(sorted(route.methods))
 
 
 def _exchange_of(request: AnyRequest) -> Exchange:

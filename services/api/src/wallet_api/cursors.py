@@ -20,16 +20,16 @@ def encode(scope: str, position: str) -> str:
     return base64.urlsafe_b64encode(_check(scope, place) + place).decode().rstrip("=")
 
 
-def decode(scope: str, cursor: str) -> str:
+def decode(scope: str, cursor: str, *, name: str = "cursor") -> str:
     """Return the position; raises a 400 for a cursor that was changed or is another list's."""
     try:
         packed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
         position = packed[_CHECK_BYTES:].decode()
     except (binascii.Error, ValueError):
-        raise foreign() from None
+        raise foreign(name) from None
     # Encoding again also refuses other spellings of the same bytes.
     if encode(scope, position) != cursor:
-        raise foreign()
+        raise foreign(name)
     return position
 
 
@@ -40,6 +40,6 @@ def _check(scope: str, place: bytes) -> bytes:
     return digest.digest()
 
 
-def foreign() -> Exception:
+def foreign(name: str = "cursor") -> Exception:
     """Return the refusal of a cursor that this list did not give."""
-    return invalid("cursor", "was not given by this list with these filters")
+    return invalid(name, "was not given by this list with these filters")

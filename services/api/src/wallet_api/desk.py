@@ -3,7 +3,9 @@
 from collections.abc import Awaitable
 from typing import Any
 
-from wallet_api import strict
+from msgspec.structs import replace
+
+from wallet_api import personal, strict
 from wallet_api.answers import money_answer, transfer_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
@@ -11,17 +13,18 @@ from wallet_api.problems import key_reused, rejected, remembered, transfer_faile
 from wallet_api.schemas import MoneyAnswer, MoneyBody, TransferAnswer
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.operations import Receipt
-from wallet_common.transfer import TransferState
+from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Rejected
-from wallet_db_orm import transfers
+from wallet_db_orm import queries, transfers
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Recorded, Settled
 from wallet_db_orm.rows import StoredTransfer
 
 
-def asked(wallet_id: str, request_id: str, data: MoneyBody) -> dict[str, Any]:
+def asked(books: Books, wallet_id: str, request_id: str, data: MoneyBody) -> dict[str, Any]:
     """Return what every command about money has; raises a 400 for a bad amount or metadata."""
     metadata, meaning = strict.metadata(data.metadata)
+    personal.keep_out(books.settings.pii_keys, meaning)
     return {
         "wallet_id": wallet_id,
         "request_id": request_id,
@@ -63,7 +66,17 @@ async def transferred(
     exchange.is_audited = not recorded.is_replay
     if ended.state is TransferState.FAILED:
         raise transfer_failed(ended, operation.trace_id)
-    return transfer_answer(ended)
+    return transfer_answer(await as_seen(books, exchange, ended))
+
+
+async def as_seen(books: Books, exchange: Exchange, transfer: Transfer) -> Transfer:
+    """Return the transfer without the recipient's balance, unless the caller may read that."""
+    if exchange.owner_id is None:
+        return transfer
+    recipient = await queries.wallet(books.database.fresh, transfer.to_wallet_id)
+    if recipient is not None and recipient.owner_id == exchange.owner_id:
+        return transfer
+    return replace(transfer, to_balance_minor=None)
 
 
 async def _recorded(exchange: Exchange, submitted: Awaitable[Settled]) -> Recorded:

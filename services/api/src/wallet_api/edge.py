@@ -5,9 +5,7 @@ Outside the framework, because the framework runs no middleware for 404 and 405:
 gets its trace id and its whole body in time, and a refused write gets its audit row.
 """
 
-import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from time import perf_counter
 from typing import Any, Final
 
@@ -15,15 +13,17 @@ import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
 
-from wallet_api.exchange import AUDITED_METHODS, Exchange
-from wallet_api.problems import MEDIA_TYPE, Problem, fault
+from wallet_api.addresses import networks
+from wallet_api.books import Books
+from wallet_api.exchange import AUDITED_METHODS, Exchange, Headers
+from wallet_api.openapi import ASSETS_PATH
+from wallet_api.problems import MEDIA_TYPE, Problem, busy, fault
+from wallet_api.redaction import kept_address
 from wallet_api.shortcut import Shortcut
-from wallet_db_orm.audit import AuditRecord
 
 BODY_BYTES_MAX: Final = 65_536
 BATCH_BYTES_MAX: Final = 4_194_304
 _BATCHES: Final = "/v1/batches"
-BODY_TIMEOUT_S: Final = 20.0
 # So much of a body that is too large is still received, and dropped: hanging up on a client that
 # sends makes it lose the answer.
 _DROPPED_BYTES_MAX: Final = 16_777_216
@@ -31,6 +31,9 @@ _DROPPED_BYTES_MAX: Final = 16_777_216
 # a line costs as much as the whole way of a request through this module.
 _SLOW_MS: Final = 1_000.0
 _REFUSED: Final = 400
+# A supervisor is answered however much there is to do.
+_PROBES: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_METHODS: Final = AUDITED_METHODS | {"GET", "HEAD", "OPTIONS"}
 _NO_SNIFFING: Final = (b"x-content-type-options", b"nosniff")
 _JSON: Final = (b"content-type", b"application/json")
 _REPLAY: Final = (b"idempotent-replay", b"true")
@@ -38,32 +41,33 @@ _NO_STORE: Final = (b"cache-control", b"no-store")
 
 log = structlog.get_logger("wallet_api")
 
-WriteAudit = Callable[[AuditRecord, int], Awaitable[None]]
-Headers = list[tuple[bytes, bytes]]
-
 
 class Edge:
     """The outermost ASGI application."""
 
-    def __init__(self, app: ASGIApp, shortcut: Shortcut, write_audit: WriteAudit) -> None:
+    def __init__(self, app: ASGIApp, shortcut: Shortcut, books: Books) -> None:
         self._app = app
         self._shortcut = shortcut
-        self._write_audit = write_audit
+        self._books = books
+        self._trusted = networks(books.settings.trusted_proxies)
+        self._under_way = 0
+
+    def end_streams(self) -> None:
+        """End the answers that would never end by themselves."""
+        self._books.streams.end()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != ScopeType.HTTP:
             await self._app(scope, receive, send)
             return
-        exchange = Exchange(scope)
+        exchange = Exchange(scope, self._trusted)
         try:
-            if exchange.method in AUDITED_METHODS:
-                exchange.body = await _read_body(exchange, receive)
-                _refuse_upgrade(exchange)
-            if plain := self._shortcut.find(exchange):
-                status, body = await self._shortcut.answer(exchange, plain)
-                await self._send(exchange, send, status, [_JSON], body)
-            else:
+            _refuse_preflight(exchange)
+            if exchange.path in _PROBES:
+                _require_one_host(exchange, scope)
                 await self._through_framework(exchange, scope, receive, send)
+            else:
+                await self._answer(exchange, scope, receive, send)
         except ClientGone:
             return
         except Exception as error:  # noqa: BLE001  # told to the caller, and the log if it is ours
@@ -72,7 +76,58 @@ class Edge:
             named = {"content-type": MEDIA_TYPE, **problem.headers}
             headers = [(name.lower().encode(), text.encode()) for name, text in named.items()]
             await self._send(exchange, send, problem.status, headers, body)
+        self._count(exchange)
         _log(exchange)
+
+    async def _answer(self, exchange: Exchange, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer one of so many at a time; one more would delay them all, and gets a 503."""
+        # Streams are counted where they are opened.
+        under_way = self._under_way - len(self._books.streams)
+        if under_way >= self._books.settings.concurrency_max:
+            raise busy("Too many requests at once; send the same request again.")
+        self._under_way += 1
+        try:
+            # Before anything else is done for a client, also for one that has the wrong address.
+            await self._books.door.count_client(exchange)
+            if exchange.method in AUDITED_METHODS:
+                exchange.body = await self._read_body(exchange, receive)
+                _refuse_upgrade(exchange)
+            _require_one_host(exchange, scope)
+            _refuse_hidden_slashes(scope["raw_path"])
+            if plain := self._shortcut.find(exchange):
+                status, body = await self._shortcut.answer(exchange, plain)
+                await self._send(exchange, send, status, [_JSON], body)
+            else:
+                await self._through_framework(exchange, scope, receive, send)
+        finally:
+            self._under_way -= 1
+
+    async def _read_body(self, exchange: Exchange, receive: Receive) -> bytes:
+        """Return the whole body; raises a 413, what the door raises, or ClientGone."""
+        is_batch = exchange.path == _BATCHES
+        bytes_max = BATCH_BYTES_MAX if is_batch else BODY_BYTES_MAX
+        body, size, more = bytearray(), 0, True
+        while more and size <= _DROPPED_BYTES_MAX:
+            message = await receive()
+            if message["type"] == "http.disconnect":
+                raise ClientGone
+            assert message["type"] == "http.request"
+            body += message["body"][: bytes_max - len(body)]
+            size += len(message["body"])
+            if is_batch and not exchange.is_admitted and size > BODY_BYTES_MAX:
+                # So much is taken from those alone who may send it.
+                exchange.body = bytes(body)
+                await self._books.door.admit(exchange, _BATCHES)
+            more = message["more_body"]
+        if size > bytes_max:
+            exchange.body = bytes(body)
+            raise Problem(
+                413,
+                "body_too_large",
+                f"A body may have {bytes_max} bytes.",
+                headers={"Connection": "close"},
+            )
+        return bytes(body)
 
     async def _send(
         self, exchange: Exchange, send: Send, status: int, headers: Headers, body: bytes
@@ -80,6 +135,7 @@ class Edge:
         exchange.status = status
         if not exchange.is_audited:
             await self._audit(exchange)
+        exchange.taken_s = perf_counter() - exchange.started_s
         length = (b"content-length", b"%d" % len(body))
         lines = [*headers, length, *_common_headers(exchange)]
         await send({"type": "http.response.start", "status": status, "headers": lines})
@@ -99,53 +155,29 @@ class Edge:
                 exchange.status = message["status"]
                 if not exchange.is_audited:
                     await self._audit(exchange)
+                exchange.taken_s = perf_counter() - exchange.started_s
                 message["headers"] = [*message["headers"], *_common_headers(exchange)]
             await send(message)
 
-        await self._app(scope, _replay(exchange.body, receive), answer)
+        try:
+            await self._app(scope, _replay(exchange.body, receive), answer)
+        finally:
+            exchange.route = scope.get("path_template", "")
+
+    def _count(self, exchange: Exchange) -> None:
+        method = exchange.method if exchange.method in _METHODS else "other"
+        self._books.answered[method, exchange.route or "none", exchange.status] += 1
 
     async def _audit(self, exchange: Exchange) -> None:
         exchange.is_audited = True
         # A stranger's batch is not kept whole: whoever may not write could fill the audit with it.
         exchange.body = exchange.body[:BODY_BYTES_MAX]
-        await self._write_audit(exchange.audit_record(), exchange.status)
+        record = exchange.audit_record(self._books.settings.pii_keys)
+        await self._books.refusals.write(record, exchange.status)
 
 
 class ClientGone(Exception):
     """The client left before its request was complete: there is nobody to answer."""
-
-
-async def _read_body(exchange: Exchange, receive: Receive) -> bytes:
-    """Return the whole body; raises a 413 or a 408, or ClientGone."""
-    bytes_max = BATCH_BYTES_MAX if exchange.path == _BATCHES else BODY_BYTES_MAX
-    body, size, more = bytearray(), 0, True
-    try:
-        async with asyncio.timeout(BODY_TIMEOUT_S):
-            while more and size <= _DROPPED_BYTES_MAX:
-                message = await receive()
-                if message["type"] == "http.disconnect":
-                    raise ClientGone
-                assert message["type"] == "http.request"
-                body += message["body"][: bytes_max - len(body)]
-                size += len(message["body"])
-                more = message["more_body"]
-    except TimeoutError:
-        exchange.is_audited = True  # It never was a complete request.
-        raise Problem(
-            408,
-            "request_timeout",
-            f"The body did not arrive within {BODY_TIMEOUT_S:.0f} s.",
-            headers={"Connection": "close"},
-        ) from None
-    if size > bytes_max:
-        exchange.body = bytes(body)
-        raise Problem(
-            413,
-            "body_too_large",
-            f"A body may have {bytes_max} bytes.",
-            headers={"Connection": "close"},
-        )
-    return bytes(body)
 
 
 def _refuse_upgrade(exchange: Exchange) -> None:
@@ -159,6 +191,26 @@ def _refuse_upgrade(exchange: Exchange) -> None:
         " (Java's HttpClient: version HTTP_1_1).",
         headers={"Connection": "close"},
     )
+
+
+def _require_one_host(exchange: Exchange, scope: Scope) -> None:
+    """Refuse what two readers would take for requests to two hosts."""
+    hosts = [value for name, value in exchange.headers if name == b"host"]
+    if len(hosts) == 1 or (not hosts and scope["http_version"] == "1.0"):
+        return
+    raise Problem(400, "host_unclear", "A request names one host, in one Host header.")
+
+
+def _refuse_hidden_slashes(raw_path: bytes) -> None:
+    """Refuse a slash that a proxy did not see as one; only a request's key may have any."""
+    if b"%" in raw_path and b"%2f" in raw_path.lower().partition(b"/operations/")[0]:
+        raise Problem(404, "not_found", "There is nothing at this address.")
+
+
+def _refuse_preflight(exchange: Exchange) -> None:
+    """Refuse what a browser asks before it lets another site's page send a request here."""
+    if exchange.method == "OPTIONS" and exchange.header(b"access-control-request-method"):
+        raise Problem(403, "cross_origin_refused", "Pages of other sites are not served.")
 
 
 def _replay(body: bytes, receive: Receive) -> Receive:
@@ -176,7 +228,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 def _common_headers(exchange: Exchange) -> Headers:
     headers = [(b"x-trace-id", exchange.trace_id.encode()), _NO_SNIFFING]
-    if not exchange.path.startswith("/docs"):
+    # The pages' scripts and styles are the same for everybody.
+    if not exchange.path.startswith(ASSETS_PATH):
         headers.append(_NO_STORE)
     if exchange.is_replay:
         headers.append(_REPLAY)
@@ -184,7 +237,7 @@ def _common_headers(exchange: Exchange) -> Headers:
 
 
 def _log(exchange: Exchange) -> None:
-    taken_ms = (perf_counter() - exchange.started_s) * 1000
+    taken_ms = exchange.taken_s * 1000
     is_told = exchange.status >= _REFUSED or taken_ms > _SLOW_MS
     if not is_told and not log.is_enabled_for(logging.DEBUG):
         return
@@ -192,7 +245,7 @@ def _log(exchange: Exchange) -> None:
         logging.INFO if is_told else logging.DEBUG,
         "request.handled",
         method=exchange.method,
-        path=exchange.path[:200],
+        path=kept_address(exchange.path)[:200],
         status=exchange.status,
         ms=round(taken_ms, 2),
         trace_id=exchange.trace_id,

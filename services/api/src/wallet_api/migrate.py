@@ -2,7 +2,7 @@
 
 from pydantic import Field
 
-from wallet_db_orm.migrations import upgrade
+from wallet_db_orm import migrations
 from wallet_runtime.settings import DatabaseUrl, ServiceSettings
 
 
@@ -11,4 +11,4 @@ class MigrateSettings(ServiceSettings):
 
 
 if __name__ == "__main__":
-    upgrade(MigrateSettings.load().database_url.get_secret_value())
+    migrations.bring_up_to_date(MigrateSettings.load().database_url.get_secret_value())

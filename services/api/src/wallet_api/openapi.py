@@ -1,6 +1,9 @@
 """This module is where the API describes itself: honest bodies for each status, and Swagger UI."""
 
-from collections.abc import Mapping
+import re
+from base64 import b64encode
+from collections.abc import Mapping, Sequence
+from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
@@ -10,9 +13,10 @@ from litestar.connection import ASGIConnection
 from litestar.handlers import BaseRouteHandler
 from litestar.openapi import OpenAPIConfig, ResponseSpec
 from litestar.openapi.plugins import JsonRenderPlugin, SwaggerRenderPlugin
-from litestar.openapi.spec import OpenAPIType, Schema
+from litestar.openapi.spec import OpenAPIType, Schema, SecurityRequirement
 from litestar.openapi.spec.components import Components
 from litestar.openapi.spec.security_scheme import SecurityScheme
+from litestar.params import KwargDefinition
 from litestar.plugins import OpenAPISchemaPlugin
 from litestar.typing import FieldDefinition
 
@@ -21,8 +25,16 @@ from wallet_api.schemas import ProblemAnswer
 
 ASSETS: Final = Path(__file__).parent / "static" / "swagger"
 ASSETS_PATH: Final = "/docs/assets"
+# Swagger UI styles its elements one by one, and has its pictures in its style sheet.
+_POLICY: Final = (
+    "default-src 'none'; script-src 'self' {scripts}; style-src 'self' 'unsafe-inline';"
+    " img-src 'self' data:; connect-src 'self'; base-uri 'none'; form-action 'none';"
+    " frame-ancestors 'none'"
+)
+_INLINE_SCRIPT: Final = re.compile(rb"<script type='text/javascript'>(.*?)</script>", re.DOTALL)
 _VERSION: Final = "1.0.0"
-_LIMIT_DIGITS_MAX: Final = 3
+# No number of ours in a query has more.
+_DIGITS_MAX: Final = 3
 
 _MEANINGS: Final = {
     400: "Malformed or invalid; nothing happened and the key is not used up",
@@ -33,11 +45,15 @@ _MEANINGS: Final = {
     409: "In conflict with what is there",
     413: "The body is too large",
     415: "Not JSON in UTF-8",
+    429: "Too often; send the same request again after Retry-After",
     422: "Understood and refused; the refusal is remembered under the key",
     500: "A fault of the service",
     503: "Busy; nothing is known to have happened, send the same request again",
 }
-_ALWAYS: Final = (401, 403, 500, 503)
+_ALWAYS: Final = (401, 403, 429, 500, 503)
+BEARER: Final[SecurityRequirement] = {"bearer": []}
+# What a route says of itself that asks nobody for a token.
+OPEN: Final[Sequence[SecurityRequirement]] = ({},)
 
 
 def refusals(*statuses: int) -> Mapping[int, ResponseSpec]:
@@ -62,7 +78,7 @@ def query(*names: str) -> dict[str, Any]:
 async def strict_query(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:
-    """Refuse unknown and repeated query parameters, and limits that are no plain number."""
+    """Refuse unknown and repeated query parameters, and numbers that are not written plainly."""
     # A coroutine, because the framework sends plain functions to a thread.
     allowed: frozenset[str] = handler.opt.get("query", frozenset())
     for name, values in connection.query_params.dict().items():
@@ -70,11 +86,15 @@ async def strict_query(
             raise invalid(name[:100], "is not a parameter of this address")
         if len(values) > 1:
             raise invalid(name, "is given more than once")
-        text = values[0]
-        if name == "limit" and not (
-            text.isascii() and text.isdecimal() and len(text) <= _LIMIT_DIGITS_MAX
+        text, declared = values[0], handler.parsed_fn_signature.parameters.get(name)
+        if declared is None or not (
+            declared.is_subclass_of(int) or declared.has_inner_subclass_of(int)
         ):
-            raise invalid(name, "must be a number from 1 to 200")
+            continue
+        if not (text.isascii() and text.isdecimal() and len(text) <= _DIGITS_MAX):
+            bounds = declared.kwarg_definition
+            assert isinstance(bounds, KwargDefinition), "a number of ours has its bounds"
+            raise invalid(name, f"must be a number from {bounds.ge} to {bounds.le}")
 
 
 class RawJson(OpenAPISchemaPlugin):
@@ -89,7 +109,8 @@ class RawJson(OpenAPISchemaPlugin):
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:  # noqa: ANN401, ARG002
         if field_definition.name == "amount":
-            pattern = r"^(0|[1-9][0-9]{0,17})(\.[0-9]+)?$"
+            # No currency has more than four decimals.
+            pattern = r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,4})?$"
             return Schema(
                 one_of=[
                     Schema(type=OpenAPIType.STRING, pattern=pattern, examples=["12.50"]),
@@ -108,11 +129,11 @@ def config(*, secured: bool) -> OpenAPIConfig:
         version=_VERSION,
         description="Wallets with a ledger: deposits, withdrawals and transfers, exactly once.",
         openapi_router=Router(
-            "/docs", route_handlers=[], include_in_schema=False, after_request=_no_other_page
+            "/docs", route_handlers=[], include_in_schema=False, after_request=_only_our_pages
         ),
         use_handler_docstrings=True,
         components=Components(security_schemes={"bearer": bearer} if secured else {}),
-        security=[{"bearer": []}] if secured else None,
+        security=[BEARER] if secured else None,
         render_plugins=[
             SwaggerRenderPlugin(
                 path="/",
@@ -126,10 +147,19 @@ def config(*, secured: bool) -> OpenAPIConfig:
     )
 
 
-async def _no_other_page(response: Response[Any]) -> Response[Any]:
-    """Refuse unknown pages as everywhere: the framework's own answer would be HTML."""
+async def _only_our_pages(response: Response[Any]) -> Response[Any]:
+    """
+    Refuse unknown pages as everywhere, where the framework's own answer would be HTML.
+
+    A page of ours runs the scripts that it came with, talks to this host, and is shown in no frame.
+    """
     if response.status_code == 404:  # noqa: PLR2004  # as the framework spells it
         raise Problem(404, "not_found", "There is nothing at this address.")
+    hashes = (
+        f"'sha256-{b64encode(sha256(script).digest()).decode()}'"
+        for script in _INLINE_SCRIPT.findall(response.content)
+    )
+    response.headers["Content-Security-Policy"] = _POLICY.format(scripts=" ".join(hashes))
     return response
 
 

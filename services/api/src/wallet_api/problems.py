@@ -7,6 +7,7 @@ import msgspec
 import structlog
 
 from wallet_api.exchange import Exchange
+from wallet_api.redaction import kept_address
 from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_common.money import render
 from wallet_common.operations import Operation
@@ -26,8 +27,8 @@ _STATUS: Final = {
 _REFUSED: Final = 422
 _CREATED: Final = 201
 
-# Longer than any address of ours: what a stranger made up is not sent back whole.
-_INSTANCE_CHARACTERS_MAX: Final = 300
+# Longer than nearly every address of ours: what a stranger made up is not sent back whole.
+_INSTANCE_CHARACTERS_MAX: Final = 200
 
 _DETAILS: Final = {
     RejectionReason.BALANCE_LIMIT_EXCEEDED: "The balance would leave the range that can be kept.",
@@ -36,6 +37,7 @@ _DETAILS: Final = {
     RejectionReason.WALLET_FROZEN: "The wallet is frozen.",
     RejectionReason.WALLET_CLOSED: "The wallet is closed.",
     RejectionReason.RECIPIENT_NOT_FOUND: "There is no wallet to transfer to.",
+    RejectionReason.CANCELLED: "The key was cancelled before anything happened under it.",
     RejectionReason.WALLET_NOT_FOUND: "There is no such wallet.",
     RejectionReason.WALLET_EXISTS: "The id, or the owner's wallet in that currency, is taken.",
 }
@@ -145,9 +147,10 @@ def key_reused(reused: IdempotencyKeyReused) -> Problem:
         {"field": field, "message": "differs from the first request with this key"}
         for field in reused.fields
     ]
-    return Problem(
-        _REFUSED, "idempotency_key_reused", f"{reused}.".capitalize(), extras={"errors": errors}
-    )
+    told = str(reused)
+    # The first letter only: the names of fields have capitals of their own.
+    detail = f"{told[:1].upper()}{told[1:]}."
+    return Problem(_REFUSED, "idempotency_key_reused", detail, extras={"errors": errors})
 
 
 def busy(
@@ -166,7 +169,10 @@ def fault(error: Exception, exchange: Exchange) -> Problem:
         log.warning("database.unavailable", trace_id=exchange.trace_id, error=type(error).__name__)
         return busy("The database is not available; send the same request again.")
     log.error(
-        "request.failed", trace_id=exchange.trace_id, path=exchange.path[:200], exc_info=error
+        "request.failed",
+        trace_id=exchange.trace_id,
+        path=kept_address(exchange.path)[:200],
+        exc_info=error,
     )
     return Problem(500, "internal_error", "A fault of the service; it is logged.")
 

@@ -9,45 +9,50 @@ from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
 
-from wallet_api import cursors
+from wallet_api import cursors, personal
 from wallet_api.answers import (
     entry_answer,
     event_answer,
     operation_answer,
     stats_answer,
     transfer_view,
-    wallet_answer,
 )
 from wallet_api.books import Books
+from wallet_api.desk import as_seen
+from wallet_api.exchange import Exchange
 from wallet_api.openapi import query, refusals
 from wallet_api.problems import Problem, rejected
 from wallet_api.schemas import (
-    WALLET_ID,
-    CurrencyQuery,
     EntryPage,
     EventPage,
     FlagAnswer,
     OperationAnswer,
-    OwnerQuery,
     StatsAnswer,
     TransferView,
     WalletAnswer,
-    WalletPage,
     WalletPath,
 )
 from wallet_api.shortcut import Plain
 from wallet_api.strict import StrictRequest, instant, is_key
 from wallet_common.operations import Receipt
-from wallet_common.wallet import EntryType, Rejected, RejectionReason, WalletStatus
+from wallet_common.wallet import EntryType, Rejected, RejectionReason
 from wallet_db_orm import queries
 
-_LIMIT_DEFAULT: Final = 50
+LIMIT_DEFAULT: Final = 50
 _FLAGS_MAX: Final = 100
 _VERSION_DIGITS_MAX: Final = 18
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many items at most.")]
 Cursor = Annotated[
     str | None, QueryParameter(max_length=1_000, description="`nextCursor` of a page.")
+]
+MetadataQuery = Annotated[
+    str | None,
+    QueryParameter(
+        pattern=r"^[^:\x00-\x1f\x7f]+:[^\x00-\x1f\x7f]+$(?!\n)",
+        max_length=1_000,
+        description="A declared key of personal data and its value, `email:ada@example.org`.",
+    ),
 ]
 Instant = Annotated[str | None, QueryParameter(max_length=40, description="An RFC 3339 time.")]
 SinceInstant = Annotated[
@@ -59,48 +64,22 @@ UntilInstant = Annotated[
 
 
 @get(
-    "/v1/wallets",
-    responses=refusals(400),
-    tags=["wallets"],
-    **query("ownerId", "currency", "status", "limit", "cursor"),
-)
-async def list_wallets(
-    books: NamedDependency[Books],
-    ownerId: OwnerQuery = None,  # noqa: N803  # the wire's name
-    currency: CurrencyQuery = None,
-    status: FromQuery[WalletStatus | None] = None,
-    limit: Limit = _LIMIT_DEFAULT,
-    cursor: Cursor = None,
-) -> WalletPage:
-    """List wallets in the order of their ids."""
-    scope = f"wallets:{ownerId!r}:{currency}:{status}"
-    rows = await queries.wallets(
-        books.database.reads,
-        owner_id=ownerId,
-        currency=currency,
-        status=status,
-        after="" if cursor is None else _wallet_position(scope, cursor),
-        limit=limit + 1,
-    )
-    page = rows[:limit]
-    following = cursors.encode(scope, page[-1].id) if len(rows) > limit else None
-    return WalletPage([wallet_answer(row) for row in page], following)
-
-
-@get(
     ["/v1/wallets/{wallet_id:str}", "/wallet/{wallet_id:str}"],
     responses=refusals(400, 404),
     tags=["wallets"],
     **query("at"),
 )
 async def read_wallet(
-    wallet_id: WalletPath, books: NamedDependency[Books], at: Instant = None
+    wallet_id: WalletPath,
+    exchange: NamedDependency[Exchange],
+    books: NamedDependency[Books],
+    at: Instant = None,
 ) -> WalletAnswer:
     """Return the wallet as it stands, or as it stood `at` a time."""
     if at is None:
-        return wallet_answer(_there(await books.wallets.wallet(wallet_id)))
+        return await personal.answer(books, theirs(exchange, await books.wallets.wallet(wallet_id)))
     row = await queries.wallet_at(books.database.reads, wallet_id, instant("at", at))
-    return wallet_answer(_there(row))
+    return await personal.answer(books, theirs(exchange, row))
 
 
 @get(
@@ -111,8 +90,9 @@ async def read_wallet(
 )
 async def read_history(
     wallet_id: WalletPath,
+    exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
-    limit: Limit = _LIMIT_DEFAULT,
+    limit: Limit = LIMIT_DEFAULT,
     cursor: Cursor = None,
     before: Instant = None,
 ) -> EventPage:
@@ -124,9 +104,10 @@ async def read_history(
         below_version=_position(scope, cursor),
         before=None if before is None else instant("before", before),
         limit=limit + 1,
+        owner_id=exchange.owner_id,
     )
     if not events:
-        await _require(books, wallet_id)
+        await _require(books, exchange, wallet_id)
     page = events[:limit]
     following = cursors.encode(scope, str(page[-1].wallet_version)) if len(events) > limit else None
     return EventPage([event_answer(event) for event in page], following)
@@ -140,8 +121,9 @@ async def read_history(
 )
 async def read_ledger(  # the query's parameters
     wallet_id: WalletPath,
+    exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
-    limit: Limit = _LIMIT_DEFAULT,
+    limit: Limit = LIMIT_DEFAULT,
     cursor: Cursor = None,
     since: SinceInstant = None,
     until: UntilInstant = None,
@@ -157,9 +139,10 @@ async def read_ledger(  # the query's parameters
         until=None if until is None else instant("to", until),
         entry_type=type,
         limit=limit + 1,
+        owner_id=exchange.owner_id,
     )
     if not rows:
-        await _require(books, wallet_id)
+        await _require(books, exchange, wallet_id)
     page = rows[:limit]
     following = cursors.encode(scope, str(page[-1].wallet_version)) if len(rows) > limit else None
     return EntryPage([entry_answer(row) for row in page], following)
@@ -170,9 +153,12 @@ async def read_ledger(  # the query's parameters
     responses=refusals(400, 404),
     tags=["past"],
 )
-async def read_stats(wallet_id: WalletPath, books: NamedDependency[Books]) -> StatsAnswer:
+async def read_stats(
+    wallet_id: WalletPath, exchange: NamedDependency[Exchange], books: NamedDependency[Books]
+) -> StatsAnswer:
     """Return what the worker keeps of the wallet: totals, last activity, fraud flags."""
-    row = _there(await queries.stats(books.database.reads, wallet_id))
+    reads = books.database.reads
+    row = _there(await queries.stats(reads, wallet_id, owner_id=exchange.owner_id))
     flags = await queries.flags(books.database.reads, wallet_id, limit=_FLAGS_MAX)
     return stats_answer(row, [msgspec.json.decode(flag.verdict, type=FlagAnswer) for flag in flags])
 
@@ -186,6 +172,7 @@ async def read_operation(
     wallet_id: WalletPath,
     request_id: FromPath[str],
     request: StrictRequest,
+    exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
 ) -> OperationAnswer:
     """Return what came of a key: "did my payment happen?"."""
@@ -193,25 +180,36 @@ async def read_operation(
     del request_id
     raw_path: bytes = request.scope["raw_path"]
     key = unquote(raw_path.decode("latin-1").partition("/operations/")[2])
-    operation = None
+    operation, owner_id = None, exchange.owner_id
     if is_key(key):
-        operation = await queries.operation(books.database.fresh, wallet_id, key)
+        operation = await queries.operation(books.database.fresh, wallet_id, key, owner_id=owner_id)
     if operation is None:
         raise Problem(404, "operation_not_found", "Nothing is recorded under this key.")
     transfer = None
     if operation.type == "transfer" and isinstance(operation.outcome, Receipt):
-        transfer = await queries.transfer(books.database.fresh, operation.operation_id)
-    return operation_answer(operation, transfer[0].transfer if transfer else None)
+        found = await queries.transfer(books.database.fresh, operation.operation_id)
+        transfer = None if found is None else await as_seen(books, exchange, found[0].transfer)
+    return operation_answer(operation, transfer)
 
 
 @get("/v1/transfers/{transfer_id:uuid}", responses=refusals(400, 404), tags=["past"])
-async def read_transfer(transfer_id: FromPath[UUID], books: NamedDependency[Books]) -> TransferView:
-    """Return the transfer's state and every step with its time."""
-    found = await queries.transfer(books.database.fresh, str(transfer_id))
+async def read_transfer(
+    transfer_id: FromPath[UUID], exchange: NamedDependency[Exchange], books: NamedDependency[Books]
+) -> TransferView:
+    """Return the transfer's state and every step with its time; to a user, if it is the sender."""
+    found = await queries.transfer(
+        books.database.fresh, str(transfer_id), owner_id=exchange.owner_id
+    )
     if found is None:
         raise Problem(404, "transfer_not_found", "There is no such transfer.")
     stored, row = found
-    return transfer_view(stored.transfer, row)
+    return transfer_view(await as_seen(books, exchange, stored.transfer), row)
+
+
+def theirs(exchange: Exchange, row: Any) -> Any:  # noqa: ANN401  # a row of a wallet, or None
+    """Return the row; raises the 404 of an unknown wallet also for one the caller has none of."""
+    is_hidden = row is not None and exchange.owner_id not in {None, row.owner_id}
+    return _there(None if is_hidden else row)
 
 
 def _there(row: Any) -> Any:  # noqa: ANN401  # a row or None
@@ -220,15 +218,8 @@ def _there(row: Any) -> Any:  # noqa: ANN401  # a row or None
     return row
 
 
-def _wallet_position(scope: str, cursor: str) -> str:
-    position = cursors.decode(scope, cursor)
-    if WALLET_ID.match(position) is None:
-        raise cursors.foreign()
-    return position
-
-
-async def _require(books: Books, wallet_id: str) -> None:
-    _there(await books.wallets.wallet(wallet_id))
+async def _require(books: Books, exchange: Exchange, wallet_id: str) -> None:
+    theirs(exchange, await books.wallets.wallet(wallet_id))
 
 
 def _position(scope: str, cursor: str | None) -> int | None:
@@ -242,7 +233,7 @@ def _position(scope: str, cursor: str | None) -> int | None:
 
 
 HANDLERS: Final = (
-    *(list_wallets, read_wallet, read_history, read_ledger, read_stats),
+    *(read_wallet, read_history, read_ledger, read_stats),
     *(read_operation, read_transfer),
 )
 

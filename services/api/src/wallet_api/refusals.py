@@ -24,8 +24,8 @@ class Refusals:
     """
     Writes the row before the answer goes out, unless the database is away.
 
-    Then the row waits here and the answer does not; what a dying process still held is lost, and
-    so is, with a log line, what comes when the room is full.
+    Then the row waits here, with a log line, and the answer does not; what a dying process still
+    held is lost, and so is, with another line, what comes when the room is full.
     """
 
     def __init__(self, database: Database) -> None:
@@ -41,10 +41,12 @@ class Refusals:
                 async with asyncio.timeout(_PATIENCE_S):
                     return await record_rows(self._database.primary, [row])
             except Exception as error:  # noqa: BLE001  # whatever it is, the row waits
-                log.warning("audit.waits", error_class=type(error).__name__)
+                log.warning("audit.away", error_class=type(error).__name__)
         if len(self._waiting) >= _WAITING_MAX:
             log.error("audit.lost", audit_id=record.id, trace_id=record.trace_id)
             return None
+        # Said before the answer is given: should this process die, the log names what was lost.
+        log.warning("audit.waits", audit_id=record.id, trace_id=record.trace_id)
         self._waiting.append(row)
         if self._catching_up is None:
             self._catching_up = asyncio.create_task(self._catch_up())

@@ -7,24 +7,35 @@ from typing import Annotated, Literal
 import msgspec
 from litestar.params import PathParameter, QueryParameter
 
+from wallet_common.events import Envelope
+
 # `$` alone lets a final newline pass; so written they mean the same to Python and to JSON Schema.
 _KEY = r"^[!-~]{1,128}$(?!\n)"
 _WALLET_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$(?!\n)"
 _CURRENCY = r"^[A-Z]{3}$(?!\n)"
+_LINE = r"^[^\x00-\x1f\x7f]{1,1000}$(?!\n)"
+_RATE_MAX = 100_000
 
 WALLET_ID = re.compile(_WALLET_ID)
-WalletId = Annotated[str, msgspec.Meta(pattern=_WALLET_ID, max_length=128)]
+OWNER_ID = re.compile(_KEY)
+# With examples, for what pages fill in by themselves has to be good.
+WalletId = Annotated[str, msgspec.Meta(pattern=_WALLET_ID, max_length=128, examples=["ada"])]
 WalletPath = Annotated[str, PathParameter(pattern=_WALLET_ID, max_length=128)]
 Key = Annotated[str, msgspec.Meta(pattern=_KEY, max_length=128)]
-OwnerId = Annotated[str, msgspec.Meta(pattern=_KEY, max_length=128)]
-CurrencyCode = Annotated[str, msgspec.Meta(pattern=_CURRENCY, max_length=3)]
+OwnerId = Annotated[str, msgspec.Meta(pattern=_KEY, max_length=128, examples=["ada-lovelace"])]
+CurrencyCode = Annotated[str, msgspec.Meta(pattern=_CURRENCY, max_length=3, examples=["USD"])]
 # The framework looks at a query parameter's own constraints, not at those of its type.
 OwnerQuery = Annotated[str | None, QueryParameter(pattern=_KEY, max_length=128)]
 CurrencyQuery = Annotated[str | None, QueryParameter(pattern=_CURRENCY, max_length=3)]
+WalletQuery = Annotated[
+    str | None, QueryParameter(name="walletId", pattern=_WALLET_ID, max_length=128)
+]
 Reference = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,256}$(?!\n)", max_length=256)]
 
 
-class OpenWalletBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
+class OpenWalletBody(
+    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", kw_only=True
+):
     """A wallet to open; everything may be left out."""
 
     id: WalletId | None = None
@@ -33,7 +44,9 @@ class OpenWalletBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel",
     metadata: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
 
 
-class MoneyBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
+class MoneyBody(
+    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", kw_only=True
+):
     """A deposit or a withdrawal. `amount` is kept raw: its exact text counts."""
 
     amount: msgspec.Raw
@@ -56,12 +69,29 @@ class BatchCommand(MoneyBody, forbid_unknown_fields=True, rename="camel", kw_onl
     to_wallet_id: WalletId | None = None
 
 
-class BatchBody(msgspec.Struct, forbid_unknown_fields=True, rename="camel", kw_only=True):
+class BatchBody(
+    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", kw_only=True
+):
     """Many commands; `atomic` is false: each has its own outcome."""
 
     commands: Annotated[list[BatchCommand], msgspec.Meta(min_length=1, max_length=1_000)]
-    atomic: bool = False
+    # Not false by default: what was said is told from what was not (see `strict`).
+    atomic: bool | msgspec.UnsetType = msgspec.UNSET
     request_id: Key | None = None
+
+
+class DiscardBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Why the letter is thrown away; the archive keeps it with the letter."""
+
+    reason: Annotated[str, msgspec.Meta(pattern=_LINE, max_length=1_000)]
+
+
+class ReplayBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+    """Which letters: `all` of them, or those of one `group`; `rate` is at most so many a second."""
+
+    all: bool = False
+    group: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}$(?!\n)")] | None = None
+    rate: Annotated[float, msgspec.Meta(gt=0, le=_RATE_MAX)] | None = None
 
 
 class WalletAnswer(msgspec.Struct, rename="camel", kw_only=True):
@@ -152,6 +182,17 @@ class EventAnswer(msgspec.Struct, rename="camel", kw_only=True):
 class EventPage(msgspec.Struct, rename="camel"):
     items: list[EventAnswer]
     next_cursor: str | None
+
+
+class FeedItem(Envelope, frozen=True, rename="camel", kw_only=True):
+    """An event envelope, the same as on the wire, and its place in the feed."""
+
+    position: str
+
+
+class FeedPage(msgspec.Struct, rename="camel"):
+    items: list[FeedItem]
+    next: str
 
 
 class EntryAnswer(msgspec.Struct, rename="camel", kw_only=True):

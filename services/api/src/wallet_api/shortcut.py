@@ -14,9 +14,10 @@ from msgspec.json import encode
 
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
-from wallet_api.security import Authorize
 from wallet_api.strict import decode
 
+# What is served here, as the framework spells its routes.
+_WALLET_ROUTE: Final = "/v1/wallets/{wallet_id}"
 _ENCODING_HEADERS: Final = {b"content-type", b"content-encoding"}
 
 
@@ -30,12 +31,9 @@ class Plain(msgspec.Struct, frozen=True):
 class Shortcut:
     """Finds the handler of a plain request: by (method, what follows the wallet in the path)."""
 
-    def __init__(
-        self, handlers: Mapping[tuple[str, str], Plain], books: Books, authorize: Authorize
-    ) -> None:
+    def __init__(self, handlers: Mapping[tuple[str, str], Plain], books: Books) -> None:
         self._handlers = handlers
         self._books = books
-        self._authorize = authorize
 
     def find(self, exchange: Exchange) -> Plain | None:
         """Return the handler of a plain request; None if the framework has to look at it."""
@@ -47,10 +45,11 @@ class Shortcut:
         return plain if exchange.body and _is_json(exchange.headers) else None
 
     async def answer(self, exchange: Exchange, plain: Plain) -> tuple[int, bytes]:
-        """Return the status and the body; raises what the handler raises."""
-        self._authorize(exchange)
+        """Return the status and the body; raises what the door or the handler raises."""
+        exchange.route = f"{_WALLET_ROUTE}{exchange.verb}"
+        await self._books.door.admit(exchange, exchange.route)
         if plain.body is None:
-            return 200, encode(await plain.function(exchange.wallet_id, self._books))
+            return 200, encode(await plain.function(exchange.wallet_id, exchange, self._books))
         asked = decode(exchange.body, plain.body)
         answered = await plain.function(exchange.wallet_id, asked, exchange, self._books)
         return 201, encode(answered)

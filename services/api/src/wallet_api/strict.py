@@ -35,6 +35,21 @@ _FORMS: Final = {
     "ownerId": "must be 1 to 128 printable ASCII characters without spaces",
     "currency": "must be a code of three capital letters",
     "reference": "must be 1 to 256 characters without control characters",
+    "reason": "must be 1 to 1000 characters without control characters",
+    "metadata": "must be a declared key, a colon and a value",
+    "principal": "must be 1 to 256 characters without control characters",
+    "method": "must be 1 to 16 capital letters",
+    "traceId": "must be 1 to 64 letters, digits or ._-",
+    "letterId": "must be an id as the list names it",
+    "group": "must be a group as the list names it",
+}
+# Parameters of ours whose faults the framework tells by the handler's own name.
+_WIRE_NAMES: Final = {
+    "wallet_id": "walletId",
+    "owner_id": "ownerId",
+    "request_id": "requestId",
+    "trace_id": "traceId",
+    "letter_id": "letterId",
 }
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _WALLET_FORM: Final = "must be 1 to 128 letters, digits or _.:- beginning with a letter or digit"
@@ -49,6 +64,14 @@ class StrictRequest(Request[Any, Any, Any]):
         declared = self.route_handler.parsed_fn_signature.parameters["data"].annotation
         return decode(await self.body(), declared)
 
+    async def json_if_any(self, declared: type[_Body]) -> _Body | None:
+        """Return the body, or None without one; whatever is said of it has to be true of JSON."""
+        body = await self.body()
+        if not body and self.headers.keys().isdisjoint({"content-type", "content-encoding"}):
+            return None
+        self._require_json()
+        return decode(body, declared) if body else None
+
     def _require_json(self) -> None:
         media_type, options = self.content_type
         charset = options.get("charset", "utf-8").lower()
@@ -62,31 +85,27 @@ class StrictRequest(Request[Any, Any, Any]):
 
 def decode(body: bytes, declared: type[_Body]) -> _Body:
     """Decode `body` into the struct `declared`; raises a 400 that names the field."""
-    if not _is_simple(body, declared):
-        scan(body)
     try:
         decoded: _Body = _decoder(declared).decode(body)
     except msgspec.ValidationError as wrong:
+        # What is no JSON at all is told as that, also if the decoder stumbled over a field first.
+        scan(body)
         raise _invalid(str(wrong)) from wrong
     except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as wrong:
         raise _malformed(str(wrong)) from wrong
+    if not _is_whole(body, decoded):
+        scan(body)
     return decoded
 
 
-def _is_simple(body: bytes, declared: type[msgspec.Struct]) -> bool:
-    """Say whether the strict decoder alone finds every fault: one flat object, no key twice."""
-    # Without an escape a key has one spelling; keys that are not declared the decoder refuses.
+def _is_whole(body: bytes, decoded: msgspec.Struct) -> bool:
+    """Say whether nothing of the body was passed over: of a key that comes twice one value is."""
+    # Without an escape every quotation mark begins or ends a key or a text.
     return (
         body.isascii()
         and b"\\" not in body
-        and body.count(b"{") == 1
-        and all(body.count(key) <= 1 for key in _spelled_keys(declared))
+        and body.count(b'"') == msgspec.json.encode(decoded).count(b'"')
     )
-
-
-@cache
-def _spelled_keys(declared: type[msgspec.Struct]) -> tuple[bytes, ...]:
-    return tuple(f'"{name}"'.encode() for name in declared.__struct_encode_fields__)
 
 
 def scan(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
@@ -213,7 +232,7 @@ def _invalid(reason: str) -> Problem:
 
 def invalid_form(field: str, message: str) -> Problem:
     """Return the problem of a field that the decoder refused, told in words."""
-    wire_name = "walletId" if field == "wallet_id" else field
+    wire_name = _WIRE_NAMES.get(field, field)
     if "matching regex" in message or "of length" in message:
         message = _FORMS.get(wire_name.rpartition(".")[2], _WALLET_FORM)
     return invalid(wire_name, message[:200])

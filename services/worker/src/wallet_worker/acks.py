@@ -5,7 +5,7 @@ from weakref import WeakKeyDictionary
 
 from aio_pika.abc import AbstractIncomingMessage
 from aio_pika.exceptions import AMQPError, ChannelInvalidStateError
-from aiormq.abc import AbstractChannel
+from aiormq.abc import AbstractChannel, DeliveredMessage
 
 
 class Acks:
@@ -19,7 +19,7 @@ class Acks:
     def __init__(self) -> None:
         self._channels: WeakKeyDictionary[AbstractChannel, Tags] = WeakKeyDictionary()
 
-    def done(self, message: AbstractIncomingMessage) -> None:
+    def done(self, message: AbstractIncomingMessage | DeliveredMessage) -> None:
         """Note that the message's effect is committed; it is acknowledged in a moment."""
         assert message.delivery_tag is not None
         tags = self._of(message)
@@ -28,12 +28,12 @@ class Acks:
             # Not before its neighbours in the batch, which are told in this same turn.
             tags.sending = asyncio.create_task(_send(message.channel, tags))
 
-    def settled(self, message: AbstractIncomingMessage) -> None:
+    def settled(self, message: AbstractIncomingMessage | DeliveredMessage) -> None:
         """Note that the message has been acknowledged or rejected already."""
         assert message.delivery_tag is not None
         self._of(message).gone.add(message.delivery_tag)
 
-    def _of(self, message: AbstractIncomingMessage) -> "Tags":
+    def _of(self, message: AbstractIncomingMessage | DeliveredMessage) -> "Tags":
         return self._channels.setdefault(message.channel, Tags())
 
 

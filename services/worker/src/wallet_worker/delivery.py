@@ -1,12 +1,11 @@
 """
-This module is where single events become micro-batches: many messages, one transaction.
+This module is where events take effect: many of them, one transaction.
 
-Both ways in, the broker and the outbox itself, meet here. `deliver` returns when the event's
+Both ways in, the broker and the outbox itself, meet here. `deliver` returns when the events'
 effect is committed.
 """
 
-import asyncio
-from collections import defaultdict, deque
+from collections import defaultdict
 from collections.abc import Sequence
 from typing import Final
 
@@ -17,51 +16,44 @@ from wallet_common.events import Event
 from wallet_common.fraud import FraudRules
 from wallet_db_orm import inbox
 from wallet_db_orm.database import Database, Trouble, trouble
+from wallet_db_orm.doorbell import Doorbell
 from wallet_worker.notify import notify
 from wallet_worker.pauses import Pauses
 
 BATCH_MAX: Final = 500
 
 
-class _Waiting(msgspec.Struct):
+class _Asked(msgspec.Struct):
     event: Event
-    applied: asyncio.Future[None]
+    failure: Exception | None = None
 
 
 class Delivery:
-    """Applies events exactly once in effect, in batches that form while the last one commits."""
+    """Applies events exactly once in effect, as many as possible in one transaction."""
 
     def __init__(self, database: Database, rules: FraudRules) -> None:
         self._database = database
         self._rules = rules
-        self._queue: deque[_Waiting] = deque()
-        self._running: asyncio.Task[None] | None = None
+        self._doorbell = Doorbell(database.fresh)
         self._pauses = Pauses("delivery.waits_for_database")
 
-    async def deliver(self, event: Event) -> None:
+    async def deliver(self, events: Sequence[Event]) -> list[Exception | None]:
         """
-        Apply the event; returns after COMMIT. While the database is away it waits.
+        Apply the events; returns after COMMIT, and for each what kept this very event from it.
 
-        Raises Poison if no such wallet exists, and whatever else keeps this very event from
-        being applied.
+        That is Poison if no such wallet exists. While the database is away it waits.
         """
-        applied: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-        self._queue.append(_Waiting(event, applied))
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
-        await applied
+        asked = [_Asked(event) for event in events]
+        for at in range(0, len(asked), BATCH_MAX):
+            batch = asked[at : at + BATCH_MAX]
+            try:
+                await self._apply(batch)
+            except Exception as error:  # noqa: BLE001  # a bug, and no reason to stop the others
+                for each in batch:
+                    each.failure = error
+        return [each.failure for each in asked]
 
-    async def _run(self) -> None:
-        try:
-            while self._queue:
-                taken = [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
-                await self._apply([each for each in taken if not each.applied.done()])
-        finally:
-            self._running = None
-
-    async def _apply(self, batch: Sequence[_Waiting]) -> None:
-        if not batch:
-            return None
+    async def _apply(self, batch: Sequence[_Asked]) -> None:
         while True:
             try:
                 done = await inbox.apply(
@@ -74,11 +66,14 @@ class Delivery:
                     continue
                 return await self._part(batch, error, kind)
             self._pauses.over()
+            if done.flagged:
+                # A verdict is an event too.
+                self._doorbell.ring()
             return _tell(batch, done)
 
-    async def _part(self, batch: Sequence[_Waiting], error: Exception, kind: Trouble) -> None:
+    async def _part(self, batch: Sequence[_Asked], error: Exception, kind: Trouble) -> None:
         """A batch failed as a whole: see to it that one bad wallet or event harms no other."""
-        by_wallet: dict[str, list[_Waiting]] = defaultdict(list)
+        by_wallet: dict[str, list[_Asked]] = defaultdict(list)
         for each in batch:
             by_wallet[each.event.wallet_id].append(each)
         if len(by_wallet) > 1:
@@ -90,20 +85,11 @@ class Delivery:
         else:
             # Somebody holds this wallet's rows: none of its events would fare better.
             for each in batch:
-                _resolve(each, error)
+                each.failure = error
 
 
-def _tell(batch: Sequence[_Waiting], done: inbox.Applied) -> None:
+def _tell(batch: Sequence[_Asked], done: inbox.Applied) -> None:
     notify(done.flagged)
     for each in batch:
-        is_stranger = each.event.wallet_id in done.strangers
-        _resolve(each, Poison("the wallet is not known here") if is_stranger else None)
-
-
-def _resolve(waiting: _Waiting, error: Exception | None) -> None:
-    if waiting.applied.done():
-        return
-    if error is None:
-        waiting.applied.set_result(None)
-    else:
-        waiting.applied.set_exception(error)
+        if each.event.wallet_id in done.strangers:
+            each.failure = Poison("the wallet is not known here")

@@ -15,6 +15,7 @@ from aio_pika.abc import (
     AbstractIncomingMessage,
     HeadersType,
 )
+from aio_pika.exceptions import ChannelNotFoundEntity
 from pamqp.common import FieldTable
 
 from wallet_common.topology import Topology
@@ -37,6 +38,10 @@ class Wire:
         self._tap: list[AbstractIncomingMessage] = []
         self._tapping: AbstractConnection | None = None
 
+    @property
+    def _copies(self) -> str:
+        return f"{self.topology.exchange}.copies"
+
     async def declare(self) -> None:
         await self.use(lambda channel: declared.declare(channel, self.topology))
 
@@ -58,6 +63,12 @@ class Wire:
     async def holds(self, count: int, queue: str | None = None) -> bool:
         """Whether so many messages wait in a queue, by default the worker's."""
         return await self.depth(queue or self.topology.queue) == count
+
+    async def has_again(self, queue: str) -> bool:
+        """Whether a queue is there that may have been deleted."""
+        with suppress(ChannelNotFoundEntity):
+            return await self.depth(queue) >= 0
+        return False
 
     async def has_over(self, count: int) -> bool:
         return await self.depth(self.topology.queue) > count
@@ -120,6 +131,38 @@ class Wire:
         await queue.consume(hear, no_ack=True)
         return self._tap
 
+    async def eavesdrop(self) -> None:
+        """Keep a copy of all that is published from now on, in a queue that survives the broker."""
+
+        async def work(channel: AbstractChannel) -> None:
+            arguments: FieldTable = {"x-queue-type": "quorum"}
+            copies = await channel.declare_queue(self._copies, durable=True, arguments=arguments)
+            await copies.bind(self.topology.exchange, "#")
+
+        await self.use(work)
+
+    async def overheard(self, queue: str | None = None) -> list[bytes]:
+        """Take all bodies out of the copies, or out of another queue, in order."""
+        queue = queue or self._copies
+
+        async def take(channel: AbstractChannel) -> list[bytes]:
+            found = await channel.declare_queue(queue, passive=True)
+            count = found.declaration_result.message_count or 0
+            bodies: list[bytes] = []
+            is_complete = asyncio.Event()
+
+            async def hear(message: AbstractIncomingMessage) -> None:
+                bodies.append(message.body)
+                if len(bodies) >= count:
+                    is_complete.set()
+
+            if count:
+                await found.consume(hear, no_ack=True)
+                await asyncio.wait_for(is_complete.wait(), 30)
+            return bodies
+
+        return await self.use(take)
+
     async def letters(self) -> list[AbstractIncomingMessage]:
         """Take every letter out of the dead letter queue."""
 
@@ -153,10 +196,14 @@ class Wire:
 
         async def clear(channel: AbstractChannel) -> None:
             names = self.topology
-            retries = [names.retry_queue(delay) for delay in names.retry_delays_ms]
-            for queue in (names.queue, names.dead_letter_queue, *retries):
+            for queue in (names.dead_letter_queue, self._copies):
                 await channel.queue_delete(queue)
-            for exchange in (names.exchange, names.dead_letter_exchange):
+            for queue in (names.queue, *names.inbound_queues):
+                retries = (names.retry_queue(d, queue) for d in names.retry_delays_ms)
+                for each in (queue, names.alone(queue), *retries):
+                    await channel.queue_delete(each)
+            foreign = (names.auth_exchange, names.transaction_exchange)
+            for exchange in (names.exchange, names.dead_letter_exchange, *foreign):
                 await channel.exchange_delete(exchange)
 
         await self.use(clear)
@@ -172,6 +219,7 @@ class Proxy:
         self._pumps: set[asyncio.Task[None]] = set()
         self._is_open = {"out": asyncio.Event(), "back": asyncio.Event()}
         self.connections = 0
+        self.called = asyncio.Event()
         self.port = 0
         self.speak()
 
@@ -205,6 +253,7 @@ class Proxy:
 
     async def _join(self, client: asyncio.StreamReader, answer: asyncio.StreamWriter) -> None:
         self.connections += 1
+        self.called.set()
         server, request = await asyncio.open_connection("127.0.0.1", self._port)
         self._ends |= {answer, request}
         for reader, writer, way in ((client, request, "out"), (server, answer, "back")):

@@ -6,7 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from wallet_common.topology import Topology
-from wallet_tools.letters import BrokerBox, Letter
+from wallet_letters import acts
+from wallet_letters.broker import BrokerBox
+from wallet_letters.letters import called
 
 if TYPE_CHECKING:
     from services.worker.tests.broker.conftest import Wire
@@ -28,51 +30,24 @@ async def box(wire: "Wire", worker: "Worker", until: Until, topology: Topology) 
     return BrokerBox(wire.broker.url, topology)
 
 
-def told(letter: Letter) -> dict[str, object]:
-    """Return the headers but the one by which the broker counts how often it was looked at."""
-    return {name: value for name, value in letter.headers.items() if name != "x-delivery-count"}
-
-
-async def test_looking_changes_nothing(box: BrokerBox, wire: "Wire", topology: Topology) -> None:
-    """Looked at thirty times, the letters are the same, in the same order, and all there."""
-    first = seen = await box.letters()
-
-    for _ in range(30):
-        seen = await box.letters()
-
-    assert [each.body for each in seen] == [each.body for each in first] == BODIES
-    assert [told(each) for each in seen] == [told(each) for each in first]
-    assert await wire.holds(5, topology.dead_letter_queue)
-
-
 async def test_letters_that_died_alike_are_one_group(box: BrokerBox) -> None:
     """Letters of the same error share a group; each has an id of its own."""
-    letters = await box.letters()
+    letters = await acts.look(box)
 
     assert len({each.group for each in letters}) == 1
     assert len({each.id for each in letters}) == 5
 
 
-async def test_a_discarded_letter_is_gone_and_no_other(box: BrokerBox) -> None:
-    """Discarding takes out the letter named and leaves the rest; an unknown id is told."""
-    doomed = (await box.letters())[2]
-
-    assert await box.discard(doomed.id)
-
-    assert [each.body for each in await box.letters()] == [*BODIES[:2], *BODIES[3:]]
-    assert not await box.discard(doomed.id)
-
-
 async def test_a_replayed_poison_message_comes_back(
-    box: BrokerBox, wire: "Wire", until: Until, topology: Topology
+    box: BrokerBox, bank: "Bank", wire: "Wire", until: Until, topology: Topology
 ) -> None:
     """Replayed, a letter goes through its queue again; nothing made it readable, so it returns."""
-    letter = (await box.letters())[0]
+    letter = (await acts.look(box))[0]
 
-    assert await box.replay(letter.id)
+    await acts.replay(box, bank.database, "alice", lambda rest: [called(rest, letter.id)])
 
     await until(lambda: wire.holds(5, topology.dead_letter_queue))
-    last = (await box.letters())[-1]
+    last = (await acts.look(box))[-1]
     assert (last.body, last.replays, last.queue) == (letter.body, 1, topology.queue)
 
 
@@ -87,13 +62,13 @@ async def test_a_replayed_letter_takes_effect(
     await bank.deposits(3, "bad")
     await until(lambda: wire.holds(4, topology.dead_letter_queue))
     await bank.relent()
-    letters = await box.letters()
+    letters = await acts.look(box)
 
-    for letter in letters:
-        assert await box.replay(letter.id)
+    replayed = await acts.replay(box, bank.database, "alice", lambda rest: rest)
+    assert (replayed.done, replayed.refused) == (4, {})
     await wire.publish(*(letter.body for letter in letters))
 
     await until(bank.is_quiet)
     await until(lambda: wire.holds(0))
     assert await bank.violations() == []
-    assert await box.letters() == []
+    assert await acts.look(box) == []

@@ -1,14 +1,21 @@
 """This module is where messages that nobody can read are laid to rest, byte by byte."""
 
+import asyncio
 import json
+import random
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any
 
 import pytest
+from aio_pika.abc import AbstractChannel
+from pamqp.commands import Basic
+from structlog.testing import capture_logs
 
 from wallet_common import topology as names
 from wallet_common.topology import Topology
+from wallet_letters.wire import WireTime
+from wallet_tools.postgres import PostgresServer
 
 if TYPE_CHECKING:
     from services.worker.tests.broker.conftest import Wire
@@ -43,7 +50,7 @@ POISON = {
     "invalid UTF-8": a_body().replace(b"w1", b"w\xff"),
     "no text at all": bytes(range(256)),
     "deeply nested": b"[" * 50_000,
-    "a megabyte": a_body(type="Unknown", filling="x" * 1_000_000),
+    "five megabytes": a_body(type="Unknown", filling="x" * 5_000_000),
     "no id": a_body(id=...),
     "no type": a_body(type=...),
     "no wallet": a_body(walletId=...),
@@ -119,21 +126,31 @@ async def test_a_forged_count_of_attempts_stops_nobody(
     await until(lambda: wire.holds(1, topology.dead_letter_queue))
 
 
-async def test_letters_wait_for_their_queue(
-    bank: "Bank", wire: "Wire", worker: "Worker", until: Until, topology: Topology
+@pytest.mark.parametrize("lost", ["queue", "exchange"])
+async def test_letters_wait_for_their_place(
+    bank: "Bank", wire: "Wire", worker: "Worker", until: Until, topology: Topology, lost: str
 ) -> None:
-    """A letter that the broker cannot place is not lost: it is placed once there is a place."""
+    """A letter that the broker cannot place is not lost: the place is made again, for it."""
     worker.start_relay()
     worker.start_consumer()
     await bank.deposit("w1")
     await until(bank.is_quiet)
-    await wire.use(lambda channel: channel.queue_delete(topology.dead_letter_queue))
-
-    await wire.publish(b"poison")
-    await until(lambda: wire.holds(0))
-    await wire.declare()
-
+    await wire.publish(b"first")
     await until(lambda: wire.holds(1, topology.dead_letter_queue))
+    if lost == "queue":
+        await wire.use(lambda channel: channel.queue_delete(topology.dead_letter_queue))
+    else:
+        await wire.use(lambda channel: channel.exchange_delete(topology.dead_letter_exchange))
+
+    with capture_logs() as said:
+        await wire.publish(b"poison")
+        await until(lambda: wire.holds(0))
+        await until(lambda: wire.has_again(topology.dead_letter_queue))
+        await until(lambda: wire.holds(1 if lost == "queue" else 2, topology.dead_letter_queue))
+
+    assert (await wire.letters())[-1].body == b"poison"
+    # What else was in hand stayed there: the consumer's channel lives.
+    assert [each["event"] for each in said] == ["letters.wait", "letter.died"]
 
 
 async def test_headers_that_cannot_be_sent_again_hold_nothing_up(
@@ -148,3 +165,102 @@ async def test_headers_that_cannot_be_sent_again_hold_nothing_up(
     (letter,) = await wire.letters()
     assert letter.body == b"not json"
     assert isinstance(letter.headers["odd"], str)
+
+
+async def conclusions(bank: "Bank") -> list[object]:
+    """Return what was concluded from the events, without the time at which it was."""
+    flags = """
+        SELECT wallet_id, event_id, rule_id, rule_version, reason, occurred_at,
+            verdict::jsonb - 'flaggedAt' AS verdict
+        FROM fraud_flags ORDER BY wallet_id, event_id, rule_id
+    """
+    return [*await bank.rows(flags), *await bank.rows("SELECT * FROM wallet_stats ORDER BY 1")]
+
+
+def strewn(bodies: list[bytes]) -> list[bytes]:
+    """Return each body newest first and twice more in any order, with the poison in between."""
+    chance, again = random.Random(20), bodies * 2
+    chance.shuffle(again)
+    strewn = bodies[::-1] + again
+    for poison in POISON.values():
+        strewn.insert(chance.randrange(len(strewn)), poison)
+    return strewn
+
+
+async def is_only_poison(wire: "Wire") -> bool:
+    """Whether no more lies there than the poison, which may still be on its way."""
+    return await wire.depth(wire.topology.dead_letter_queue) <= len(POISON)
+
+
+@pytest.mark.slow
+async def test_no_disorder_changes_a_conclusion(
+    bank: "Bank",
+    wire: "Wire",
+    worker: "Worker",
+    postgres_server: PostgresServer,
+    until: Until,
+    stays: Until,
+    topology: Topology,
+) -> None:
+    """Thrice, backwards, shuffled, amid poison, with two workers and a database that stops."""
+    tapped = await wire.tap()
+    parts = worker.start_relay(), worker.start_recovery(), worker.start_consumer()
+    wallets = [f"w{number}" for number in range(10)]
+    await bank.deposits(20, *wallets)
+    for _ in range(5):
+        await asyncio.gather(*(bank.withdraw(each) for each in wallets))
+    await bank.abandon_transfer("w0", "w1", "7.00")
+    await until(bank.is_quiet)
+    in_order = await conclusions(bank)
+    await worker.stop(*parts)
+    bodies = [each.body for each in tapped if each.routing_key != "WalletFlagged"]
+    await bank.execute("TRUNCATE processed_events, wallet_stats, fraud_flags")
+
+    for _ in range(2):
+        worker.start_consumer()
+    disorder = strewn(bodies)
+    middle = len(disorder) // 2
+    await wire.publish(*disorder[:middle])
+    await asyncio.to_thread(postgres_server.stop)
+    await wire.publish(*disorder[middle:])
+    await stays(lambda: is_only_poison(wire), 20)
+    await asyncio.to_thread(postgres_server.start)
+
+    await until(lambda: bank.lacks(0), 60)
+    await until(lambda: wire.holds(0))
+    await until(lambda: wire.holds(len(POISON), topology.dead_letter_queue))
+    assert await conclusions(bank) == in_order
+    for _ in range(2):
+        await wire.publish(*bodies)
+    worker.start_relay()
+    await bank.deposit("last")
+    await until(bank.is_quiet)
+    await until(lambda: wire.holds(0))
+    assert await bank.violations() == []
+    await bank.execute("DELETE FROM wallet_stats WHERE wallet_id = 'last'")
+    assert await conclusions(bank) == in_order
+    assert sorted(each.body for each in await wire.letters()) == sorted(POISON.values())
+
+
+async def test_a_time_beyond_every_calendar_stops_nobody(
+    bank: "Bank", wire: "Wire", worker: "Worker", until: Until, topology: Topology
+) -> None:
+    """A property that the library would break at: the message is a letter, its neighbours apply."""
+    when = WireTime.now(UTC)
+    when.number = 2**64 - 1
+
+    async def send(channel: AbstractChannel) -> None:
+        await (await channel.get_underlay_channel()).basic_publish(
+            b"out of time", routing_key=topology.queue, properties=Basic.Properties(timestamp=when)
+        )
+
+    await wire.use(send)
+    worker.start_relay()
+    await bank.deposits(5, "w1")
+
+    worker.start_consumer()
+
+    await until(bank.is_quiet)
+    await until(lambda: wire.holds(1, topology.dead_letter_queue))
+    assert await bank.violations() == []
+    assert [letter.body for letter in await wire.letters()] == [b"out of time"]

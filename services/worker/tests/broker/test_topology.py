@@ -4,9 +4,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from aio_pika.abc import AbstractChannel
-from aio_pika.exceptions import ChannelPreconditionFailed
 
 from wallet_common.topology import Topology
+from wallet_worker.pauses import OperatorNeeded
 
 if TYPE_CHECKING:
     from services.worker.tests.broker.conftest import Wire
@@ -32,6 +32,8 @@ async def test_queues_are_declared_as_told(wire: "Wire", topology: Topology) -> 
 
     assert {name: arguments_of(row) for name, row in queues.items()} == {
         topology.queue: MAIN | {"x-dead-letter-exchange": topology.dead_letter_exchange},
+        topology.alone_queue: MAIN
+        | {"x-dead-letter-exchange": topology.dead_letter_exchange, "x-delivery-limit": 17},
         topology.dead_letter_queue: {"x-queue-type": "quorum", "x-delivery-limit": 1_000_000},
         **{
             topology.retry_queue(delay): {
@@ -76,7 +78,7 @@ async def test_declaring_again_changes_nothing(wire: "Wire", topology: Topology)
 
 
 async def test_another_meaning_of_a_name_is_refused(wire: "Wire", topology: Topology) -> None:
-    """A queue that is there with other arguments is an error at once, not a silent surprise."""
+    """A queue that is there with other arguments is an error at once, which names it."""
 
     async def redeclare(channel: AbstractChannel) -> None:
         await channel.queue_delete(topology.retry_queue(100))
@@ -84,5 +86,5 @@ async def test_another_meaning_of_a_name_is_refused(wire: "Wire", topology: Topo
 
     await wire.use(redeclare)
 
-    with pytest.raises(ChannelPreconditionFailed):
+    with pytest.raises(OperatorNeeded, match=rf"queue {topology.retry_queue(100)} .* delete it"):
         await wire.declare()

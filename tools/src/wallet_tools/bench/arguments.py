@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 from wallet_tools.bench.plan import QUICK_LOADS, Load, Settings
+from wallet_tools.options import API_PROCESSES
 from wallet_tools.state import ROOT
 
 FOLDER: Final = ROOT / ".local" / "bench"
@@ -29,6 +30,8 @@ examples:
   tools/dev bench --loads cold,mixed --compare main~3      this checkout against a revision
   tools/dev bench --loads cold,hot --grow 5000000          do the ratios hold on grown books?
   tools/dev bench --json bench.json --svg bench.svg
+  tools/dev bench access                         tokens and limits; see bench access --help
+  tools/dev bench events                         relay and consumer; see bench events --help
 
 Exit code 0: measured, whether targets were met or missed. 1: errors, wrong counts, or books
 that `wallet verify` does not prove; the figures do not count then."""
@@ -80,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     add = parser.add_argument
     add("--quick", action="store_true", help="2 alternations of 2 s, 16 and 64 connections")
-    add("--alternations", type=_count, metavar="N", help="of each load (default 5)")
+    add("--alternations", type=count, metavar="N", help="of each load (default 5)")
     add("--seconds", type=_seconds, metavar="S", help="of each single run (default 3)")
     add("--connections", type=_counts, metavar="LIST", help="default 1,16,64,256")
     add("--loads", type=_loads, metavar="LIST", help="which (default all, see below)")
@@ -88,12 +91,12 @@ def _parser() -> argparse.ArgumentParser:
         "--api-processes",
         type=_processes,
         metavar="LIST",
-        default=(1,),
-        help="how many; several: one session for each (default 1)",
+        default=(API_PROCESSES,),
+        help="how many; several: one session for each (default 2, as tools/dev up)",
     )
     add(
         "--grow",
-        type=_count,
+        type=count,
         metavar="ENTRIES",
         default=0,
         help="measure, add so many ledger entries in batches, measure again",
@@ -102,8 +105,8 @@ def _parser() -> argparse.ArgumentParser:
     add("--json", type=Path, metavar="FILE", help="every alternation, and on which machine")
     add("--svg", type=Path, metavar="FILE", help="latency against throughput")
     add("--state", type=Path, metavar="DIR", default=FOLDER, help="default .local/bench; emptied")
-    add("--wallets", type=_count, metavar="N", default=10_000, help="default 10000")
-    add("--scale", type=_count, metavar="N", default=50, help="of pgbench (default 50)")
+    add("--wallets", type=count, metavar="N", default=10_000, help="default 10000")
+    add("--scale", type=count, metavar="N", default=50, help="of pgbench (default 50)")
     add(
         "--generator",
         choices=("auto", "wrk", "own"),
@@ -113,7 +116,8 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def _count(text: str) -> int:
+def count(text: str) -> int:
+    """Read a whole number from 1 for argparse."""
     if not text.isdecimal() or not 1 <= int(text) <= 10**9:
         raise argparse.ArgumentTypeError(f"a whole number from 1, not {text!r}")
     return int(text)
@@ -121,21 +125,21 @@ def _count(text: str) -> int:
 
 def _seconds(text: str) -> int:
     # Whole ones: neither wrk nor pgbench takes others.
-    seconds = _count(text)
+    seconds = count(text)
     if seconds > 3600:
         raise argparse.ArgumentTypeError("at most 3600 seconds")
     return seconds
 
 
 def _counts(text: str) -> tuple[int, ...]:
-    counts = tuple(sorted({_count(part) for part in text.split(",")}))
+    counts = tuple(sorted({count(part) for part in text.split(",")}))
     if counts[-1] > CONNECTIONS_MAX:
         raise argparse.ArgumentTypeError(f"at most {CONNECTIONS_MAX} connections")
     return counts
 
 
 def _processes(text: str) -> tuple[int, ...]:
-    counts = tuple(dict.fromkeys(_count(part) for part in text.split(",")))
+    counts = tuple(dict.fromkeys(count(part) for part in text.split(",")))
     if max(counts) > 64:
         raise argparse.ArgumentTypeError("at most 64 API processes")
     return counts

@@ -156,6 +156,10 @@ class Books:
             for name in names
         }
 
+    def ask(self, sql: str, *arguments: object) -> Any:  # noqa: ANN401  # asyncpg has no types
+        """Return the one value that a query of the books gives."""
+        return self._run(self._inside.fetchval(sql, *arguments))
+
     def execute(self, sql: str) -> None:
         """Run one statement in the database `postgres`."""
         self._run(self._outside.execute(sql))

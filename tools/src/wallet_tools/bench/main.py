@@ -1,11 +1,10 @@
 """This module is where `tools/dev bench` runs from its arguments to its exit code."""
 
 import contextlib
-import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 import msgspec
 
@@ -22,15 +21,14 @@ from wallet_tools.bench.results import Proof, Results, compare, summarize
 from wallet_tools.bench.session import Progress
 from wallet_tools.bench.subject import Subject
 from wallet_tools.bench.targets import judge
-from wallet_tools.bench.workplace import STACKS, workplace
+from wallet_tools.bench.workplace import STACKS, interruptible, workplace
 from wallet_tools.state import ROOT, StateFolder
 
 
 def run(argv: Sequence[str]) -> int:
     """Measure, print the page, write the files; 0 if the figures count, 1 if they do not."""
     settings = arguments.parse(argv)
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _interrupted_once)
+    interruptible()
     results = Results(machine={}, method=_method(settings))
     try:
         with workplace(settings.folder) as folder:
@@ -42,13 +40,6 @@ def run(argv: Sequence[str]) -> int:
         results.failure = str(failed)
     _publish(settings, results)
     return 1 if results.problems else 0
-
-
-def _interrupted_once(_number: int, _frame: object) -> NoReturn:
-    # What is cleaned up from here on is not to be left half way by a second Ctrl-C.
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, signal.SIG_IGN)
-    raise KeyboardInterrupt
 
 
 def _measure(settings: Settings, folder: Path, results: Results) -> None:
@@ -97,7 +88,6 @@ def _sessions_of(
     bed.session = f"{processes}{', before growth' * bool(settings.grow_entries)}"
     session.run_session(bed, settings, progress, results)
     if settings.grow_entries:
-        session.drain(bed, progress)
         session.grow(bed, settings.grow_entries, progress)
         bed.session = f"{processes}, after growth by {settings.grow_entries:,} entries"
         session.run_session(bed, settings, progress, results)

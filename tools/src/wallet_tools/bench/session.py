@@ -98,7 +98,7 @@ def drain(bed: Bed, progress: Progress) -> None:
 
 def grow(bed: Bed, entries: int, progress: Progress) -> None:
     """
-    Add so many ledger entries through POST /v1/batches.
+    Add so many ledger entries through POST /v1/batches; their events wait in the outbox.
 
     Raises:
         BenchFailed: this revision has no such route.
@@ -106,15 +106,15 @@ def grow(bed: Bed, entries: int, progress: Progress) -> None:
     if not bed.subjects[0].has_batches():
         raise BenchFailed("--grow: POST /v1/batches is not in this revision (404)")
     began, told, done = time.monotonic(), time.monotonic(), 0
-    while done < entries:
-        done += bed.grow(0, entries - done, BULK_CONNECTIONS)
-        now = time.monotonic()
-        if now - told > 5 or done >= entries:
-            left = (now - began) / done * max(0, entries - done)
-            progress.say(f"grown by {done:,} of {entries:,} entries; still about {duration(left)}")
-            told = now
-    bed.books[0].drain(progress.say)
-    bed.books[0].analyze()
+    with bed.subjects[0].paused():
+        while done < entries:
+            done += bed.grow(0, entries - done, BULK_CONNECTIONS)
+            now = time.monotonic()
+            if now - told > 5 or done >= entries:
+                left = duration((now - began) / done * max(0, entries - done))
+                progress.say(f"grown by {done:,} of {entries:,} entries; still about {left}")
+                told = now
+        bed.books[0].analyze()
 
 
 def runnable(planned: Sequence[Step], bed: Bed, results: Results) -> list[Step]:

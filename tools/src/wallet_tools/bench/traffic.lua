@@ -13,6 +13,9 @@ function init(args)
   pool, distance, batch = tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
   math.randomseed(tonumber(args[6]) + number)
   head = " HTTP/1.1\r\nHost: " .. wrk.headers["Host"] .. "\r\n"
+  if wrk.headers["Authorization"] then
+    head = head .. "Authorization: " .. wrk.headers["Authorization"] .. "\r\n"
+  end
   sent, repeated, entries, fresh = 0, 0, 0, 0
   ring = {}
 end

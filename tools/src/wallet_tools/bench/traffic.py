@@ -2,7 +2,7 @@
 
 import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Final
 
 import msgspec
@@ -11,6 +11,7 @@ from wallet_tools.bench.plan import BULK_COMMANDS, Load
 
 FUNDS: Final = "1000000.00"
 REPLAY_EVERY: Final = 10
+_BATCHES: Final = {"bulk", "events", "funds"}
 
 
 class Traffic(msgspec.Struct, frozen=True):
@@ -18,7 +19,7 @@ class Traffic(msgspec.Struct, frozen=True):
     What is sent: the kind of request, over how many wallets, under which request ids.
 
     `prefix` makes the ids unique across runs; `distance` is how many requests ago a replayed one
-    was sent first, so that it has been answered by then.
+    was sent first, so that it has been answered by then. `authorization` is the header's value.
     """
 
     kind: str
@@ -27,6 +28,7 @@ class Traffic(msgspec.Struct, frozen=True):
     distance: int = 256
     batch: int = BULK_COMMANDS
     seed: int = 1
+    authorization: str = ""
 
     @property
     def is_write(self) -> bool:
@@ -35,11 +37,11 @@ class Traffic(msgspec.Struct, frozen=True):
     @property
     def entries_per_request(self) -> int:
         """Return the most ledger entries that one request makes."""
-        return {"read": 0, "mixed": 2, "bulk": self.batch}.get(self.kind, 1)
+        return self.batch if self.kind in _BATCHES else {"read": 0, "mixed": 2}.get(self.kind, 1)
 
     @property
     def operations_per_request(self) -> int:
-        return self.batch if self.kind == "bulk" else 1
+        return self.batch if self.kind in _BATCHES else 1
 
 
 def traffic_of(load: Load, prefix: str, wallets: int, connections: int, seed: int) -> Traffic:
@@ -55,6 +57,8 @@ class Requests:
         self._traffic = traffic
         self._prefix = f"{traffic.prefix}-{number}-"
         self._head = f" HTTP/1.1\r\nHost: {host}\r\n"
+        if traffic.authorization:
+            self._head += f"Authorization: {traffic.authorization}\r\n"
         self._random = random.Random(traffic.seed + number)
         self._old: deque[bytes] = deque(maxlen=traffic.distance)
         self._fresh = 0
@@ -64,6 +68,8 @@ class Requests:
             "mixed": self._mixed,
             "replays": self._replays,
             "bulk": self._bulk,
+            "events": self._events,
+            "funds": self._funds,
             "fund": self._fund,
         }
         self._make = makers[traffic.kind]
@@ -113,11 +119,26 @@ class Requests:
         return request
 
     def _bulk(self) -> bytes:
+        return self._batch("deposit" for _ in range(self._traffic.batch))
+
+    def _events(self) -> bytes:
+        every_third = ("deposit", "deposit", "withdraw")
+        return self._batch(every_third[at % 3] for at in range(self._traffic.batch))
+
+    def _funds(self) -> bytes:
+        first = self._fresh
+        wallets = (f"bench-{first + at}" for at in range(self._traffic.batch))
+        return self._batch(("deposit" for _ in range(self._traffic.batch)), wallets, FUNDS)
+
+    def _batch(
+        self, verbs: Iterable[str], wallets: Iterator[str] | None = None, amount: str = "1.00"
+    ) -> bytes:
         commands = []
-        for _ in range(self._traffic.batch):
+        for verb in verbs:
             self._fresh += 1
+            wallet = next(wallets) if wallets else self._wallet()
             commands.append(
-                f'{{"type":"deposit","walletId":"{self._wallet()}","amount":"1.00",'
+                f'{{"type":"{verb}","walletId":"{wallet}","amount":"{amount}",'
                 f'"requestId":"{self._prefix}{self._fresh}"}}'
             )
         self.entries += self._traffic.batch

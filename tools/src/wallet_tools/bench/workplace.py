@@ -3,9 +3,10 @@
 import contextlib
 import fcntl
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Final
+from typing import Final, NoReturn
 
 from wallet_tools import stack
 from wallet_tools.bench.figures import BenchFailed
@@ -45,6 +46,19 @@ def workplace(folder: Path) -> Iterator[Path]:
             mark.unlink()
             with contextlib.suppress(OSError):
                 folder.rmdir()
+
+
+def interruptible() -> None:
+    """Have the first SIGINT or SIGTERM end the run in order, and later ones ignored."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _interrupted_once)
+
+
+def _interrupted_once(_number: int, _frame: object) -> NoReturn:
+    # What is cleaned up from here on is not to be left half way by a second Ctrl-C.
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN)
+    raise KeyboardInterrupt
 
 
 def _empty(folder: Path) -> None:

@@ -51,7 +51,8 @@ def command(
 ) -> list[str]:
     load = ["-t", str(min(threads, connections)), "-c", str(connections)]
     time = ["-d", f"{seconds}s", "--timeout", f"{_TIMEOUT_S}s"]
-    script = ["-s", str(SCRIPT), url, "--", traffic.kind, traffic.prefix, str(traffic.pool)]
+    known = ["-H", f"Authorization: {traffic.authorization}"] if traffic.authorization else []
+    script = [*known, "-s", str(SCRIPT), url, "--", traffic.kind, traffic.prefix, str(traffic.pool)]
     rest = [str(traffic.distance), str(traffic.batch), str(traffic.seed)]
     return [wrk, *load, *time, *script, *rest]
 

@@ -11,10 +11,8 @@ from sqlalchemy.ext.asyncio import create_async_engine
 from sqlalchemy.pool import NullPool
 
 from wallet_db_orm.models import metadata
+from wallet_db_orm.roles import BECOME_OWNER, MIGRATION_LOCK
 from wallet_db_orm.storage import AUDIT_PARTITION
-
-# Two starting processes may migrate at once: the second waits, then finds nothing to do.
-_MIGRATION_LOCK = 7_302_118_001
 
 
 def _migrate(connection: Connection) -> None:
@@ -27,7 +25,9 @@ def _migrate(connection: Connection) -> None:
     )
     with context.begin_transaction():
         connection.exec_driver_sql("SET lock_timeout = '10s'")
-        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({_MIGRATION_LOCK})")
+        # Two starting processes may migrate at once: the second finds nothing left to do.
+        connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({MIGRATION_LOCK})")
+        connection.exec_driver_sql(BECOME_OWNER)
         context.run_migrations()
 
 

@@ -1,0 +1,64 @@
+"""This module is where it is asked whether money may move on a wallet, and where it moves."""
+
+import msgspec
+
+from wallet_common import commands as ask
+from wallet_common.errors import InvalidAmount
+from wallet_common.money import MAX_MINOR
+from wallet_common.wallet import Entry, EntryType, Rejected, RejectionReason, Wallet, WalletStatus
+
+
+def in_minor(command: ask.Ask, wallet: Wallet) -> int | Rejected:
+    """Return the command's amount in minor units of the wallet's currency."""
+    try:
+        return command.amount.to_minor(wallet.currency)
+    except InvalidAmount as wrong:
+        return Rejected(RejectionReason.INVALID_AMOUNT, wallet.currency, detail=str(wrong))
+
+
+def wrong_currency(wallet: Wallet, currency: str) -> Rejected | None:
+    """Refuse a wallet that is kept in another currency."""
+    if wallet.currency == currency:
+        return None
+    return Rejected(RejectionReason.CURRENCY_MISMATCH, wallet.currency)
+
+
+def not_open(wallet: Wallet) -> Rejected | None:
+    """Refuse a wallet whose status lets no money move."""
+    match wallet.status:
+        case WalletStatus.ACTIVE:
+            return None
+        case WalletStatus.FROZEN:
+            return Rejected(RejectionReason.WALLET_FROZEN)
+        case WalletStatus.CLOSED:
+            return Rejected(RejectionReason.WALLET_CLOSED)
+
+
+def too_full(wallet: Wallet, amount_minor: int) -> Rejected | None:
+    """Refuse what would leave the range that a balance has."""
+    if wallet.balance_minor + amount_minor > MAX_MINOR:
+        return Rejected(RejectionReason.BALANCE_LIMIT_EXCEEDED, wallet.currency)
+    return None
+
+
+def too_poor(wallet: Wallet, amount_minor: int) -> Rejected | None:
+    """Refuse what is more than the wallet has available."""
+    if amount_minor > wallet.available_minor:
+        return Rejected(
+            RejectionReason.INSUFFICIENT_FUNDS,
+            wallet.currency,
+            required_minor=amount_minor,
+            available_minor=wallet.available_minor,
+        )
+    return None
+
+
+def post(
+    wallet: Wallet, entry_type: EntryType, amount_minor: int, facts_before: int = 0
+) -> tuple[Wallet, Entry]:
+    """Move money on one wallet. The entry's event comes after `facts_before` other facts."""
+    balance_minor = wallet.balance_minor + amount_minor
+    assert wallet.held_minor <= balance_minor <= MAX_MINOR, "checked before posting"
+    version = wallet.version + facts_before + 1
+    after = msgspec.structs.replace(wallet, balance_minor=balance_minor, version=version)
+    return after, Entry(entry_type, amount_minor, balance_minor, version)

@@ -1,0 +1,161 @@
+"""
+This module is where the rules of a transfer's steps live, each about the one wallet it touches.
+
+A transfer that reverses another asks for no wallet's status: it puts right what should not have
+been, as a refund does.
+"""
+
+import msgspec
+
+from wallet_common import commands as ask
+from wallet_common.errors import InvariantViolated
+from wallet_common.events import EventType, Fact, Step
+from wallet_common.money import render
+from wallet_common.postings import in_minor, not_open, post, too_full, too_poor, wrong_currency
+from wallet_common.transfer import Transfer, TransferState
+from wallet_common.wallet import (
+    EntryType,
+    Posted,
+    Rejected,
+    RejectionReason,
+    Wallet,
+)
+
+
+def debit(
+    wallet: Wallet | None, command: ask.DebitTransfer, recipient: Wallet | None
+) -> Posted | Rejected:
+    """Start a transfer: the sender pays, and the money is on its way."""
+    if wallet is None:
+        return Rejected(RejectionReason.WALLET_NOT_FOUND)
+    amount_minor = in_minor(command, wallet)
+    if isinstance(amount_minor, Rejected):
+        return amount_minor
+    if command.to_wallet_id == wallet.id:
+        return Rejected(RejectionReason.SAME_WALLET)
+    # A look without a lock: it refuses hopeless transfers, only the credit step decides.
+    if recipient is None:
+        return Rejected(RejectionReason.RECIPIENT_NOT_FOUND)
+    refused = (
+        wrong_currency(recipient, wallet.currency)
+        or (None if ask.is_reversal(command) else not_open(recipient) or not_open(wallet))
+        or too_poor(wallet, amount_minor)
+    )
+    if refused:
+        return refused
+
+    after, entry = post(wallet, EntryType.TRANSFER_DEBIT, -amount_minor, facts_before=1)
+    transfer = Transfer(
+        id=command.operation_id,
+        from_wallet_id=wallet.id,
+        to_wallet_id=command.to_wallet_id,
+        amount_minor=amount_minor,
+        currency=wallet.currency,
+        request_id=command.request_id,
+        state=TransferState.INITIATED,
+        from_balance_minor=after.balance_minor,
+        reference=command.reference,
+        metadata=command.metadata,
+        reverses=command.reverses,
+    )
+    debited = msgspec.structs.replace(transfer, state=transfer.moved(TransferState.DEBITED))
+    facts = (
+        Fact(EventType.TRANSFER_INITIATED, _step(transfer)),
+        Fact(EventType.TRANSFER_DEBITED, _step(transfer, command.operation_id, after)),
+    )
+    return Posted(after, facts, entry, debited)
+
+
+def credit(wallet: Wallet | None, command: ask.CreditTransfer) -> Posted | Rejected:
+    """Give the recipient the money."""
+    assert command.amount_minor > 0, "the debit checked the amount"
+    if wallet is None:
+        return Rejected(RejectionReason.RECIPIENT_NOT_FOUND)
+    refused = (
+        wrong_currency(wallet, command.currency)
+        or (None if ask.is_reversal(command) else not_open(wallet))
+        or too_full(wallet, command.amount_minor)
+    )
+    if refused:
+        return refused
+    after, entry = post(wallet, EntryType.TRANSFER_CREDIT, command.amount_minor)
+    step = Step(
+        amount=render(command.amount_minor, command.currency),
+        currency=command.currency,
+        from_wallet_id=command.from_wallet_id,
+        to_wallet_id=wallet.id,
+        request_id=command.request_id,
+        operation_id=command.operation_id,
+        new_balance=render(after.balance_minor, after.currency),
+    )
+    return Posted(after, (Fact(EventType.TRANSFER_CREDITED, step),), entry)
+
+
+def complete(
+    wallet: Wallet | None, command: ask.CompleteTransfer, transfer: Transfer | None
+) -> Posted:
+    """Note on the sender's side that the recipient has it."""
+    wallet, transfer = _both(wallet, transfer, command.transfer_id)
+    completed = msgspec.structs.replace(
+        transfer,
+        state=transfer.moved(TransferState.COMPLETED),
+        to_balance_minor=command.to_balance_minor,
+    )
+    after = msgspec.structs.replace(wallet, version=wallet.version + 1)
+    fact = Fact(EventType.TRANSFER_COMPLETED, _step(transfer, transfer.id))
+    return Posted(after, (fact,), transfer=completed)
+
+
+def refund(
+    wallet: Wallet | None, command: ask.RefundTransfer, transfer: Transfer | None
+) -> Posted | Rejected:
+    """Give the sender back what the recipient could not take."""
+    wallet, transfer = _both(wallet, transfer, command.transfer_id)
+    state = transfer.moved(TransferState.COMPENSATED, TransferState.FAILED)
+    # A frozen or closed sender gets its own money back all the same. Only a wallet that was filled
+    # to the brim meanwhile makes the money wait in @transit, where recovery asks again.
+    if refused := too_full(wallet, transfer.amount_minor):
+        return refused
+    after, entry = post(wallet, EntryType.TRANSFER_REFUND, transfer.amount_minor)
+    failed = msgspec.structs.replace(
+        transfer,
+        state=state,
+        from_balance_minor=after.balance_minor,
+        reason=command.reason,
+    )
+    facts = (
+        Fact(
+            EventType.TRANSFER_COMPENSATED,
+            _step(transfer, command.operation_id, after, command.reason),
+        ),
+        Fact(EventType.TRANSFER_FAILED, _step(transfer, reason=command.reason)),
+    )
+    after = msgspec.structs.replace(after, version=after.version + 1)
+    return Posted(after, facts, entry, failed)
+
+
+def _step(
+    transfer: Transfer,
+    operation_id: str | None = None,
+    after: Wallet | None = None,
+    reason: str | None = None,
+) -> Step:
+    return Step(
+        amount=render(transfer.amount_minor, transfer.currency),
+        currency=transfer.currency,
+        from_wallet_id=transfer.from_wallet_id,
+        to_wallet_id=transfer.to_wallet_id,
+        request_id=transfer.request_id,
+        operation_id=operation_id,
+        new_balance=None if after is None else render(after.balance_minor, after.currency),
+        reason=reason,
+    )
+
+
+def _both(
+    wallet: Wallet | None, transfer: Transfer | None, transfer_id: str
+) -> tuple[Wallet, Transfer]:
+    if wallet is None or transfer is None or transfer.from_wallet_id != wallet.id:
+        raise InvariantViolated(f"a step of transfer {transfer_id} found no sender or no transfer")
+    assert transfer.id == transfer_id, "a step continues its own transfer"
+    return wallet, transfer

@@ -1,0 +1,237 @@
+"""
+This module is where the orders of one transaction are folded: recalled, or decided and noted.
+
+Nothing here touches the database: `ledger` reads what a batch knows and writes what it notes.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+from datetime import datetime
+
+from msgspec.json import encode
+from msgspec.structs import replace
+
+from wallet_common import commands as ask
+from wallet_common.chain import NO_HASH, entry_digest, link
+from wallet_common.errors import IdempotencyKeyReused
+from wallet_common.ledger import decide
+from wallet_common.operations import Operation, receipt
+from wallet_common.transfer import Transfer, TransferState as State
+from wallet_common.wallet import (
+    COUNTER_ACCOUNTS,
+    Entry,
+    Posted,
+    Rejected,
+    RejectionReason,
+    Surroundings,
+    Wallet,
+)
+from wallet_db_orm.audit import DeferredAudit
+from wallet_db_orm.ids import new_id
+from wallet_db_orm.orders import Applied, Order, Recorded, is_under_way
+from wallet_db_orm.rows import StoredTransfer
+
+
+def is_there(wallet: Wallet | None, order: Order) -> bool:
+    """
+    Say whether the order may look for its wallet, or what is remembered of it.
+
+    Whoever asks on behalf of an owner finds that owner's wallets only; an owner never changes.
+    """
+    if order.owner_id is None or isinstance(order.command, ask.OpenWallet):
+        return True
+    return wallet is not None and wallet.owner_id == order.owner_id
+
+
+class Batch:
+    """What one transaction knows, and what it is going to write."""
+
+    def __init__(self, now: datetime) -> None:
+        self.now = now
+        self.wallets: dict[str, Wallet] = {}
+        self.heads: dict[str, bytes] = {}
+        # Wallets that somebody else holds locked, as they were a moment ago.
+        self.held: dict[str, Wallet] = {}
+        self.recipients: dict[str, Wallet] = {}
+        self.siblings: dict[tuple[str, str], Wallet] = {}
+        self.operations: dict[tuple[str, str], Operation] = {}
+        self.transfers: dict[str, StoredTransfer] = {}
+        self.opened: dict[str, str | None] = {}
+        self.moved: set[str] = set()
+        self.rows: dict[str, list[Sequence[object]]] = defaultdict(list)
+
+    def head(self, wallet_id: str) -> bytes:
+        """Return the hash of the wallet's newest entry, those noted here included."""
+        return self.heads.get(wallet_id, NO_HASH)
+
+    def waits(self, order: Order) -> bool:
+        """Say whether another's lock keeps the order waiting; on a stranger's wallet none does."""
+        held = self.held.get(order.command.wallet_id)
+        return held is not None and is_there(held, order)
+
+    def fold(self, order: Order) -> Applied:
+        """Decide one order on what the earlier ones left, and note what must be written."""
+        if is_there(self.wallets.get(order.command.wallet_id), order):
+            applied = self._recall(order) or self._decide(order)
+        else:
+            applied = Rejected(RejectionReason.WALLET_NOT_FOUND)
+        if order.audit is not None and not is_under_way(order.command, applied):
+            status = order.audit.status_of(applied)
+            self.rows["api_audit"].append(order.audit.record.row(status))
+        return applied
+
+    def _recall(self, order: Order) -> Recorded | Transfer | IdempotencyKeyReused | None:
+        command = order.command
+        if isinstance(command, (ask.CompleteTransfer, ask.RefundTransfer)):
+            stored = self.transfers.get(command.transfer_id)
+            return stored.transfer if stored and stored.transfer.is_final else None
+        earlier = self.operations.get((command.wallet_id, ask.key(command) or ""))
+        if earlier is None or isinstance(command, ask.OpenWallet):
+            return None
+        # A cancelled key has one answer, whatever is asked with it.
+        if not isinstance(command, (ask.CancelKey, ask.CreditTransfer)) and (
+            not earlier.was_cancelled
+        ):
+            try:
+                earlier.check_same_intent(command)
+            except IdempotencyKeyReused as reused:
+                return reused
+        # Our own operation, met again after its COMMIT went unanswered, is no replay.
+        return Recorded(earlier, is_replay=earlier.operation_id != command.operation_id)
+
+    def _decide(self, order: Order) -> Applied:
+        command = order.command
+        outcome = decide(self.wallets.get(command.wallet_id), command, self._around(command))
+        if isinstance(outcome, Posted):
+            self._post(order, outcome)
+        match command:
+            case ask.OpenWallet():
+                return outcome.wallet if isinstance(outcome, Posted) else outcome
+            case ask.CompleteTransfer():
+                return self._finish(outcome)
+            case ask.RefundTransfer():
+                if isinstance(outcome, Posted):
+                    self._remember(order, command, outcome)
+                return self._finish(outcome)
+            case _:
+                # A reversal that is refused today may be possible tomorrow.
+                if isinstance(outcome, Rejected) and (
+                    ask.is_reversal(command) or not outcome.reason.remembered
+                ):
+                    return outcome
+                operation = self._remember(order, command, outcome)
+                return Recorded(operation, transfer=self._start(order, outcome))
+
+    def _around(self, command: ask.Command) -> Surroundings:
+        match command:
+            case ask.OpenWallet(owner_id=str(owner_id)):
+                return Surroundings(sibling=self.siblings.get((owner_id, command.currency)))
+            case ask.DebitTransfer(to_wallet_id=to_wallet_id):
+                recipient = self.wallets.get(to_wallet_id) or self.recipients.get(to_wallet_id)
+                return Surroundings(recipient=recipient)
+            case ask.CompleteTransfer() | ask.RefundTransfer():
+                stored = self.transfers.get(command.transfer_id)
+                return Surroundings(transfer=stored.transfer if stored else None)
+            case _:
+                return Surroundings()
+
+    def _post(self, order: Order, posted: Posted) -> None:
+        """Take over the wallet as it is now; note its events and its entry."""
+        wallet, command = posted.wallet, order.command
+        self.wallets[wallet.id] = wallet
+        if posted.created:
+            self.opened[wallet.id] = (
+                command.metadata if isinstance(command, ask.OpenWallet) else None
+            )
+            self.siblings[wallet.owner_id or "", wallet.currency] = wallet
+            if isinstance(command, ask.OpenWallet):
+                self.rows["pii_index"] += [
+                    (wallet.id, wallet.owner_id, each.key, each.digest, each.master_id)
+                    for each in command.index
+                ]
+        elif posted.facts and wallet.id not in self.opened:
+            self.moved.add(wallet.id)
+        transfer_id = ask.transfer_id(command)
+        for version, fact in enumerate(posted.facts, wallet.version - len(posted.facts) + 1):
+            event_id, payload = new_id(), encode(fact.payload).decode()
+            self.rows["events"].append(
+                (wallet.id, event_id, version, fact.type, transfer_id)
+                + (order.audit_id, order.trace_id, payload)
+            )
+        if posted.entry is not None:
+            self._enter(order, posted, posted.entry)
+
+    def _enter(self, order: Order, posted: Posted, entry: Entry) -> None:
+        wallet, command = posted.wallet, order.command
+        moves_nothing = (ask.OpenWallet, ask.CancelKey, ask.CompleteTransfer)
+        assert not isinstance(command, moves_nothing), "these have no entry"
+        row = (
+            (wallet.id, entry.version, entry.type, entry.amount_minor, entry.balance_after_minor)
+            + (wallet.currency, COUNTER_ACCOUNTS[entry.type], command.operation_id)
+            + (ask.transfer_id(command), command.request_id, command.reference, command.metadata)
+            + (order.audit_id, order.trace_id)
+        )
+        self.heads[wallet.id] = link(self.head(wallet.id), entry_digest((*row, self.now)))
+        self.rows["ledger_entries"].append((*row, self.heads[wallet.id]))
+
+    def _remember(self, order: Order, command: ask.Keyed, outcome: Posted | Rejected) -> Operation:
+        key = ask.key(command)
+        assert key is not None
+        operation = Operation(
+            wallet_id=command.wallet_id,
+            request_id=key,
+            operation_id=command.operation_id,
+            type=ask.operation_type(command),
+            meaning=ask.meaning(command),
+            outcome=receipt(outcome) if isinstance(outcome, Posted) else outcome,
+            trace_id=order.trace_id,
+            audit_id=order.audit_id,
+            occurred_at=self.now,
+        )
+        self.operations[operation.wallet_id, operation.request_id] = operation
+        meaning, told = encode(operation.meaning), encode(operation.outcome)
+        self.rows["operations"].append(
+            (operation.wallet_id, operation.request_id, operation.operation_id, operation.type)
+            + (meaning.decode(), told.decode(), order.trace_id, order.audit_id)
+        )
+        return operation
+
+    def _start(self, order: Order, outcome: Posted | Rejected) -> Transfer | None:
+        """Note a new transfer, with the audit record that its end will write."""
+        transfer = outcome.transfer if isinstance(outcome, Posted) else None
+        if transfer is None:
+            return None
+        deferred = None
+        if order.audit is not None:
+            status_of = order.audit.status_of
+            deferred = DeferredAudit(
+                order.audit.record,
+                status_completed=status_of(replace(transfer, state=State.COMPLETED)),
+                status_failed=status_of(replace(transfer, state=State.FAILED)),
+            )
+        self.transfers[transfer.id] = StoredTransfer(
+            transfer, order.trace_id, order.audit_id, deferred
+        )
+        self.rows["transfers"].append(
+            (transfer.from_wallet_id, transfer.id, transfer.to_wallet_id, transfer.amount_minor)
+            + (transfer.currency, transfer.state, transfer.request_id, transfer.from_balance_minor)
+            + (transfer.reference, transfer.metadata, order.trace_id, order.audit_id)
+            + (encode(deferred).decode() if deferred else None, transfer.reverses, self.now)
+        )
+        return transfer
+
+    def _finish(self, outcome: Posted | Rejected) -> Transfer | Rejected:
+        """Note the end of a transfer and write its audit record with the status that came true."""
+        if isinstance(outcome, Rejected):
+            return outcome
+        transfer = outcome.transfer
+        assert transfer is not None
+        stored = self.transfers[transfer.id]
+        self.transfers[transfer.id] = replace(stored, transfer=transfer, audit=None)
+        self.rows["finished"].append(
+            (transfer.from_wallet_id, transfer.id, transfer.state, transfer.from_balance_minor)
+            + (transfer.to_balance_minor, transfer.reason)
+        )
+        if stored.audit is not None:
+            self.rows["api_audit"].append(stored.audit.row(transfer.state))
+        return transfer

@@ -1,0 +1,1 @@
+"""The short story that shows the whole service at work."""
