@@ -66,6 +66,7 @@ async def work(settings: WorkerSettings) -> None:
                 parts.create_task(checkpointing.run(database, settings)),
                 parts.create_task(books.run(database, settings.verify_seconds, settings)),
                 parts.create_task(_beat(settings.heartbeat_file)),
+                parts.create_task(memory.sweep()),
             ]
             if settings.rabbitmq_url is not None:
                 url = settings.rabbitmq_url.get_secret_value()
