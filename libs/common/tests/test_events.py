@@ -10,20 +10,8 @@ import pytest
 from hypothesis import given, strategies as st
 
 from wallet_common.errors import Poison
-from wallet_common.events import (
-    Envelope,
-    EventType,
-    Movement,
-    Opening,
-    Payload,
-    Reversal,
-    Step,
-    Verdict,
-    amount_minor,
-    decode,
-    encode,
-    json_schemas,
-)
+from wallet_common.events import Envelope, EventType, amount_minor, decode, encode, json_schemas
+from wallet_common.payloads import HoldStep, Movement, Opening, Payload, Reversal, Step, Verdict
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "events"
 NOON = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -40,6 +28,18 @@ STEP = Step(
     operation_id="o1",
     new_balance="3.750",
     reason="wallet_frozen",
+)
+HOLD_STEP = HoldStep(
+    amount="1.250",
+    currency="KWD",
+    new_balance="3.750",
+    request_id="r1",
+    operation_id="o1",
+    hold_id="h1",
+    held="0.750",
+    remaining="0.250",
+    expires_at=NOON,
+    to_wallet_id="w2",
 )
 PAYLOADS: dict[EventType, Payload] = {
     EventType.WALLET_CREATED: Opening("USD", "alice", "0.00"),
@@ -60,6 +60,10 @@ PAYLOADS: dict[EventType, Payload] = {
     EventType.TRANSFER_COMPLETED: STEP,
     EventType.TRANSFER_COMPENSATED: STEP,
     EventType.TRANSFER_FAILED: STEP,
+    EventType.HOLD_PLACED: HOLD_STEP,
+    EventType.HOLD_CAPTURED: HOLD_STEP,
+    EventType.HOLD_RELEASED: HOLD_STEP,
+    EventType.HOLD_EXPIRED: HOLD_STEP,
     EventType.WALLET_FLAGGED: Verdict(
         rule_id="rapid_withdrawals",
         rule_version=1,

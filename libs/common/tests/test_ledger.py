@@ -6,9 +6,10 @@ import pytest
 
 from wallet_common.commands import DebitTransfer, Deposit, OpenWallet, Withdraw
 from wallet_common.currencies import EXPONENTS
-from wallet_common.events import EventType, Fact, Movement, Opening
+from wallet_common.events import EventType, Fact
 from wallet_common.ledger import decide
 from wallet_common.money import MAX_MINOR, parse_amount, render
+from wallet_common.payloads import Movement, Opening
 from wallet_common.wallet import (
     Entry,
     EntryType,
@@ -32,9 +33,8 @@ def in_minor(text: str, currency: str = "USD") -> int:
 
 
 def a_movement(amount: str, currency: str, after: str) -> Movement:
-    return Movement(
-        amount=amount, currency=currency, new_balance=after, request_id="r1", operation_id="o1"
-    )
+    ids = {"request_id": "r1", "operation_id": "o1"}
+    return Movement(amount=amount, currency=currency, new_balance=after, **ids)
 
 
 def a_wallet(

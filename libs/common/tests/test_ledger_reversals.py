@@ -11,9 +11,10 @@ from wallet_common.commands import (
     ReverseDeposit,
     is_reversal,
 )
-from wallet_common.events import EventType, Fact, Reversal
+from wallet_common.events import EventType, Fact
 from wallet_common.ledger import decide
 from wallet_common.money import MAX_MINOR, parse_amount
+from wallet_common.payloads import Reversal
 from wallet_common.wallet import (
     Entry,
     EntryType,

@@ -4,9 +4,10 @@ import pytest
 
 from wallet_common.commands import CompleteTransfer, CreditTransfer, DebitTransfer, RefundTransfer
 from wallet_common.errors import InvariantViolated
-from wallet_common.events import EventType, Fact, Step
+from wallet_common.events import EventType, Fact
 from wallet_common.ledger import decide
 from wallet_common.money import MAX_MINOR, parse_amount
+from wallet_common.payloads import Step
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import (
     Entry,

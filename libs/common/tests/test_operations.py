@@ -21,9 +21,10 @@ from wallet_common.commands import (
     operation_type,
 )
 from wallet_common.errors import IdempotencyKeyReused
-from wallet_common.events import EventType, Fact, Movement
+from wallet_common.events import EventType, Fact
 from wallet_common.money import parse_amount
 from wallet_common.operations import Operation, Receipt, receipt
+from wallet_common.payloads import Movement
 from wallet_common.wallet import Entry, EntryType, Posted, Wallet
 
 

@@ -16,6 +16,8 @@ FLAWS_OF_THE_REQUEST = {
     RejectionReason.WALLET_NOT_FOUND,
     RejectionReason.WALLET_EXISTS,
     RejectionReason.INVALID_AMOUNT,
+    RejectionReason.HOLD_NOT_FOUND,
+    RejectionReason.INVALID_EXPIRY,
 }
 
 
@@ -32,6 +34,7 @@ def test_each_entry_has_its_other_leg() -> None:
         EntryType.DEPOSIT: "@external",
         EntryType.DEPOSIT_REVERSAL: "@external",
         EntryType.WITHDRAW: "@external",
+        EntryType.HOLD_CAPTURE: "@external",
         EntryType.TRANSFER_DEBIT: "@transit",
         EntryType.TRANSFER_CREDIT: "@transit",
         EntryType.TRANSFER_REFUND: "@transit",

@@ -11,6 +11,7 @@ import asyncpg
 import pytest
 
 from tests.orders import asked_for
+from wallet_common import commands
 from wallet_common.commands import Command, DebitTransfer, Deposit, OpenWallet, Withdraw
 from wallet_common.errors import Busy
 from wallet_common.events import Event, decode
@@ -27,10 +28,8 @@ from wallet_db_orm.rows import StoredTransfer
 from wallet_db_orm.verify import verify
 from wallet_tools.postgres import PostgresServer
 
-APPLICATION = "wallet-test"
-UNASKED = "asked for by nobody"
+APPLICATION, UNASKED = "wallet-test", "asked for by nobody"
 _keys = itertools.count(1)
-
 
 _GUARDS = """SELECT format('ALTER TABLE %s %%s TRIGGER %I', tgrelid::regclass, tgname) AS guard
 FROM pg_trigger WHERE NOT tgisinternal AND (tgrelid = $1::text::regclass OR
@@ -70,15 +69,19 @@ class Ledger:
             with suppress(Busy):
                 return await self.record(command)
 
-    async def debit(self, command: DebitTransfer, *, audited: bool = False) -> StoredTransfer:
+    async def debit(
+        self, command: DebitTransfer | commands.CaptureHold, *, audited: bool = False
+    ) -> StoredTransfer:
         """Take a transfer's first step and no more, as a driver that dies right after it."""
         await self.post(command, audited=audited)
         return await self.stored(command)
 
-    async def stored(self, command: DebitTransfer) -> StoredTransfer:
+    async def stored(self, command: DebitTransfer | commands.CaptureHold) -> StoredTransfer:
         return await transfers.load(self.database.primary, command.wallet_id, command.operation_id)
 
-    async def transfer(self, command: DebitTransfer, *, audited: bool = False) -> Transfer:
+    async def transfer(
+        self, command: DebitTransfer | commands.CaptureHold, *, audited: bool = False
+    ) -> Transfer:
         return await self.finished(await self.debit(command, audited=audited))
 
     async def finished(self, stored: StoredTransfer) -> Transfer:
@@ -131,6 +134,26 @@ class Builders:
     def transfer(self, wallet_id: str, to: str, amount: str, **more: object) -> DebitTransfer:
         return DebitTransfer(**self._asked(wallet_id, amount, more), to_wallet_id=to)
 
+    def hold(self, wallet_id: str, amount: str, **more: object) -> commands.PlaceHold:
+        return commands.PlaceHold(**self._asked(wallet_id, amount, more))
+
+    def capture(
+        self,
+        hold: commands.PlaceHold,
+        amount: str | None = None,
+        **more: Any,  # noqa: ANN401
+    ) -> commands.CaptureHold:
+        return commands.CaptureHold(**self._of_hold(hold, amount), **more)
+
+    def release(self, hold: commands.PlaceHold, amount: str | None = None) -> commands.ReleaseHold:
+        return commands.ReleaseHold(**self._of_hold(hold, amount))
+
+    def _of_hold(self, hold: commands.PlaceHold, amount: str | None) -> dict[str, Any]:
+        more: dict[str, object] = {"hold_id": hold.operation_id}
+        return self._asked(
+            hold.wallet_id, amount or "1", more | ({} if amount else {"amount": None})
+        )
+
     def _asked(self, wallet_id: str, amount: str, more: dict[str, object]) -> dict[str, Any]:
         return {
             "wallet_id": wallet_id,
@@ -173,12 +196,8 @@ class Books:
         return {row["id"]: row["balance_minor"] for row in rows}
 
     async def in_transit(self) -> int:
-        return int(
-            await self.value(
-                "SELECT coalesce(-sum(amount_minor), 0) FROM ledger_entries"
-                " WHERE counter_account = '@transit'"
-            )
-        )
+        legs = "ledger_entries WHERE counter_account = '@transit'"
+        return int(await self.value(f"SELECT coalesce(-sum(amount_minor), 0) FROM {legs}"))
 
     async def tamper(self, table: str, sql: str, *arguments: object) -> None:
         """Change what refuses to be changed, as one who owns the tables can."""

@@ -4,160 +4,11 @@ from typing import TYPE_CHECKING
 
 import asyncpg
 
+from libs.db_orm.tests.good_rows import ARCHIVED, GOOD, NOW, STATS, WALLET
+
 if TYPE_CHECKING:
     from libs.db_orm.tests.conftest import Books
 
-NOW = "now()"
-WALLET = {
-    "id": "'w1'",
-    "currency": "'USD'",
-    "balance_minor": "100",
-    "held_minor": "0",
-    "status": "'active'",
-    "version": "1",
-    "created_at": NOW,
-    "updated_at": NOW,
-}
-OPERATION = {
-    "wallet_id": "'w1'",
-    "request_id": "'k1'",
-    "operation_id": "gen_random_uuid()",
-    "type": "'deposit'",
-    "meaning": "'{}'",
-    "outcome": "'{}'",
-    "trace_id": "'t'",
-    "occurred_at": NOW,
-}
-ENTRY = {
-    "wallet_id": "'w1'",
-    "wallet_version": "2",
-    "type": "'deposit'",
-    "amount_minor": "100",
-    "balance_after_minor": "100",
-    "currency": "'USD'",
-    "counter_account": "'@external'",
-    "operation_id": "gen_random_uuid()",
-    "request_id": "'k1'",
-    "occurred_at": NOW,
-    "trace_id": "'t'",
-    "hash": "sha256('')",
-}
-TRANSFER = {
-    "from_wallet_id": "'w1'",
-    "id": "gen_random_uuid()",
-    "to_wallet_id": "'w2'",
-    "amount_minor": "100",
-    "currency": "'USD'",
-    "state": "'debited'",
-    "request_id": "'k1'",
-    "from_balance_minor": "0",
-    "trace_id": "'t'",
-    "initiated_at": NOW,
-}
-EVENT = {
-    "wallet_id": "'w1'",
-    "id": "gen_random_uuid()",
-    "wallet_version": "1",
-    "type": "'WalletCreated'",
-    "payload": "'{}'",
-    "occurred_at": NOW,
-}
-AUDIT = {
-    "id": "gen_random_uuid()",
-    "method": "'POST'",
-    "url": "'/'",
-    "body": "''",
-    "headers": "'{}'",
-    "status": "201",
-    "trace_id": "'t'",
-    "duration_us": "1",
-}
-STATS = {
-    "wallet_id": "'w1'",
-    "currency": "'USD'",
-    "last_activity_at": NOW,
-    "suspicious": "false",
-    "total_deposited_minor": "0",
-    "total_withdrawn_minor": "0",
-    "total_transferred_in_minor": "0",
-    "total_transferred_out_minor": "0",
-}
-LETTER = {
-    "id": "gen_random_uuid()",
-    "queue": "'q'",
-    "routing_key": "'k'",
-    "body": "''",
-    "error": "'e'",
-    "error_class": "'E'",
-    "attempts": "1",
-    "replays": "0",
-    "first_failed_at": NOW,
-    "last_failed_at": NOW,
-}
-ARCHIVED = {
-    "name": "'api_audit_2020_01'",
-    "from_id": "gen_random_uuid()",
-    "to_id": "'ffffffff-ffff-ffff-ffff-ffffffffffff'",
-    "rows": "0",
-    "operations": "0",
-    "sha256": "repeat('0', 64)",
-}
-WAITING = {"wallet_id": "'w1'", "event_id": "gen_random_uuid()"}
-SETTLEMENT = {
-    "transaction_id": "'t1'",
-    "type": "'topup'",
-    "amount_minor": "1",
-    "currency": "'USD'",
-    "state": "'accepted'",
-}
-SEAL = {
-    "seal": "1",
-    "ids": "ARRAY[gen_random_uuid()]",
-    "digests": "sha256('')",
-    "sealed_at": NOW,
-    "hash": "sha256('')",
-}
-CHECKPOINT = {"checkpoint": "1", "line": "'{}'"}
-HEAD = {
-    "wallet_id": "'w1'",
-    "checkpoint": "1",
-    "version": "1",
-    "balance_minor": "1",
-    "head": "sha256('')",
-}
-AN_ID = "gen_random_uuid()"
-OWNER_KEY = {"owner_id": "'ada'", "key_id": AN_ID, "master_id": "'m1'", "wrapped": "'key'"}
-PROOF = {
-    "id": "gen_random_uuid()",
-    "snapshot_at": NOW,
-    "mode": "'whole'",
-    "ok": "true",
-    "took_ms": "1",
-    "position": "0",
-    "asked_by": "'ada'",
-    "checked": "'{}'",
-    "violations": "'[]'",
-}
-INDEXED = {"wallet_id": "'w1'", "key": "'email'", "digest": "sha256('')", "master_id": "'m1'"}
-GOOD: dict[str, dict[str, str]] = {
-    "wallets": WALLET,
-    "operations": OPERATION,
-    "ledger_entries": ENTRY,
-    "transfers": TRANSFER,
-    "events": EVENT,
-    "api_audit": AUDIT,
-    "wallet_stats": STATS,
-    "dead_letters": LETTER,
-    "archived_partitions": ARCHIVED,
-    "outbox": WAITING,
-    "settlements": SETTLEMENT,
-    "audit_seals": SEAL,
-    "checkpoints": CHECKPOINT,
-    "checkpoint_heads": HEAD,
-    "owner_keys": OWNER_KEY,
-    "pii_index": INDEXED,
-    "proofs": PROOF,
-}
 ENDED = {"finished_at": NOW}
 IN_TRANSIT = {"counter_account": "'@transit'", "transfer_id": "gen_random_uuid()"}
 BAD: list[tuple[str, str, dict[str, str]]] = [
@@ -183,6 +34,7 @@ BAD: list[tuple[str, str, dict[str, str]]] = [
     ("ledger_entries", "type_sign_and_counter", {"amount_minor": "-1"}),
     ("ledger_entries", "type_sign_and_counter", {"type": "'withdraw'"}),
     ("ledger_entries", "type_sign_and_counter", {"type": "'deposit_reversal'"}),
+    ("ledger_entries", "type_sign_and_counter", {"type": "'hold_capture'"}),
     ("ledger_entries", "type_sign_and_counter", {"type": "'gift'"}),
     ("ledger_entries", "type_sign_and_counter", IN_TRANSIT),
     ("ledger_entries", "type_sign_and_counter", {"type": "'transfer_debit'"} | IN_TRANSIT),
@@ -196,6 +48,18 @@ BAD: list[tuple[str, str, dict[str, str]]] = [
         *("ledger_entries", "transfer_named"),
         {"type": "'transfer_credit'", "counter_account": "'@transit'"},
     ),
+    ("holds", "amount_positive", {"amount_minor": "0"}),
+    ("holds", "parts_not_negative", {"captured_minor": "-1"}),
+    ("holds", "parts_not_negative", {"released_minor": "-1"}),
+    ("holds", "parts_not_negative", {"expired_minor": "-1"}),
+    ("holds", "parts_add_up", {"captured_minor": "60", "released_minor": "40"}),
+    ("holds", "parts_add_up", {"captured_minor": "101"}),
+    ("holds", "parts_add_up", {"status": "'captured'", "captured_minor": "99"}),
+    ("holds", "parts_add_up", {"status": "'released'", "released_minor": "99"}),
+    ("holds", "parts_add_up", {"status": "'expired'", "expired_minor": "99"}),
+    ("holds", "parts_add_up", {"status": "'void'", "released_minor": "100"}),
+    ("holds", "expired_is_told", {"status": "'expired'", "released_minor": "100"}),
+    ("holds", "expired_is_told", {"status": "'released'", "expired_minor": "100"}),
     ("transfers", "amount_positive", {"amount_minor": "0"}),
     ("transfers", "two_wallets", {"to_wallet_id": "'w1'"}),
     ("transfers", "state_is_told", {"state": "'lost'"}),

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 from wallet_common.operations import Receipt
 from wallet_common.transfer import TransferState
-from wallet_db_orm import queries
+from wallet_db_orm import instants, queries
 
 if TYPE_CHECKING:
     from libs.db_orm.tests.conftest import Books, Builders, Ledger
@@ -28,12 +28,12 @@ async def test_a_wallet_is_shown_as_it_stood_at_any_instant(
         "SELECT occurred_at, max(wallet_version) AS version FROM events WHERE wallet_id = 'w1'"
         " GROUP BY occurred_at ORDER BY occurred_at"
     )
-    instants = [row["occurred_at"] for row in rows]
+    moments = [row["occurred_at"] for row in rows]
 
-    before = await queries.wallet_at(engine, "w1", instants[0] - A_MOMENT)
+    before = await instants.wallet_at(engine, "w1", moments[0] - A_MOMENT)
     seen = []
-    for instant in [*instants, *(each + A_MOMENT for each in instants), LATER]:
-        row = await queries.wallet_at(engine, "w1", instant)
+    for instant in [*moments, *(each + A_MOMENT for each in moments), LATER]:
+        row = await instants.wallet_at(engine, "w1", instant)
         assert row is not None
         seen.append((row.version, row.balance_minor, row.updated_at <= instant))
 
@@ -42,7 +42,7 @@ async def test_a_wallet_is_shown_as_it_stood_at_any_instant(
     assert before is None
     assert [row["version"] for row in rows] == [2, 3, 5, 6]
     assert seen == [*stood, *stood, stood[-1]]
-    assert await queries.wallet_at(engine, "nobody", LATER) is None
+    assert await instants.wallet_at(engine, "nobody", LATER) is None
 
 
 async def test_the_latest_instant_is_the_present(ledger: "Ledger", a: "Builders") -> None:
@@ -53,7 +53,7 @@ async def test_the_latest_instant_is_the_present(ledger: "Ledger", a: "Builders"
 
     now = await queries.wallet(engine, "w1")
     assert now is not None
-    then = await queries.wallet_at(engine, "w1", now.updated_at)
+    then = await instants.wallet_at(engine, "w1", now.updated_at)
 
     assert then is not None
     assert dict(then._mapping) == dict(now._mapping)

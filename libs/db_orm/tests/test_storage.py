@@ -10,6 +10,7 @@ if TYPE_CHECKING:
 KIND = {
     "wallets": {"fillfactor": "60", **storage.CHANGED},
     "transfers": {"fillfactor": "80", **storage.CHANGED},
+    "holds": {"fillfactor": "70", **storage.CHANGED},
     "wallet_stats": {"fillfactor": "70", **storage.CHANGED},
     "outbox": storage.CHURNED,
     "rate_limits": {"fillfactor": "50", **storage.CHURNED},

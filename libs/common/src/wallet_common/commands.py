@@ -1,5 +1,7 @@
 """This module is where everything a caller may ask of a wallet is named."""
 
+from datetime import UTC, datetime
+
 import msgspec
 
 from wallet_common.money import Amount
@@ -66,6 +68,44 @@ class DebitTransfer(_Ask, frozen=True, kw_only=True):
     reverses: str | None = None
 
 
+class PlaceHold(_Ask, frozen=True, kw_only=True):
+    """Bind money of the wallet until it is captured or released; `operation_id` is the hold's."""
+
+    expires_at: datetime | None = None
+
+
+class _OfHold(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    What capture and release share; no `amount` is all that remains.
+
+    `reference` and `metadata` are those of the hold.
+    """
+
+    wallet_id: str
+    request_id: str
+    operation_id: str
+    hold_id: str
+    amount: Amount | None = None
+    reference: str | None = None
+    metadata: str | None = None
+
+
+class CaptureHold(_OfHold, frozen=True, kw_only=True):
+    """Take bound money out; with a `to_wallet_id` the operation is a transfer there."""
+
+    to_wallet_id: str | None = None
+
+
+class ReleaseHold(_OfHold, frozen=True, kw_only=True):
+    """Make bound money available again."""
+
+
+class ExpireHolds(msgspec.Struct, frozen=True, kw_only=True):
+    """Let the wallet's holds expire whose time is over."""
+
+    wallet_id: str
+
+
 class CancelKey(msgspec.Struct, frozen=True, kw_only=True):
     """
     Take a key so that nothing can happen under it any more.
@@ -124,11 +164,11 @@ class RefundTransfer(_TransferStep, frozen=True, kw_only=True):
         return f"refund {self.transfer_id}"
 
 
-Ask = Deposit | Withdraw | ReverseDeposit | DebitTransfer
+Ask = Deposit | Withdraw | ReverseDeposit | DebitTransfer | PlaceHold | CaptureHold | ReleaseHold
 TransferStep = CreditTransfer | CompleteTransfer | RefundTransfer
 # What is remembered under a key: an intent, a step that moves money, or that the key is spent.
 Keyed = Ask | CancelKey | CreditTransfer | RefundTransfer
-Command = OpenWallet | CancelKey | Ask | TransferStep
+Command = OpenWallet | CancelKey | ExpireHolds | Ask | TransferStep
 
 
 def key(command: Command) -> str | None:
@@ -136,9 +176,11 @@ def key(command: Command) -> str | None:
     match command:
         case Deposit() | Withdraw() | ReverseDeposit() | DebitTransfer() | CancelKey():
             return command.request_id
+        case PlaceHold() | CaptureHold() | ReleaseHold():
+            return command.request_id
         case CreditTransfer() | RefundTransfer():
             return command.key
-        case OpenWallet() | CompleteTransfer():
+        case OpenWallet() | CompleteTransfer() | ExpireHolds():
             return None
 
 
@@ -149,7 +191,18 @@ def transfer_id(command: Command) -> str | None:
             return command.operation_id
         case CreditTransfer() | CompleteTransfer() | RefundTransfer():
             return command.transfer_id
-        case OpenWallet() | CancelKey() | Deposit() | Withdraw() | ReverseDeposit():
+        case CaptureHold():
+            return command.operation_id if command.to_wallet_id else None
+        case _:
+            return None
+
+
+def pays_to(command: Command) -> str | None:
+    """Return the recipient of the transfer that the command starts; None if it starts none."""
+    match command:
+        case DebitTransfer() | CaptureHold():
+            return command.to_wallet_id
+        case _:
             return None
 
 
@@ -174,11 +227,15 @@ def meaning(command: Keyed) -> dict[str, str]:
         return {}
     said = {
         "type": operation_type(command),
-        "amount": command.amount.canonical(),
-        "reference": command.reference,
-        "metadata": command.metadata_meaning,
-        "toWalletId": command.to_wallet_id if isinstance(command, DebitTransfer) else None,
+        "amount": None if command.amount is None else command.amount.canonical(),
+        "toWalletId": pays_to(command),
     }
+    if isinstance(command, (CaptureHold, ReleaseHold)):
+        said["holdId"] = command.hold_id
+    else:
+        said |= {"reference": command.reference, "metadata": command.metadata_meaning}
+    if isinstance(command, PlaceHold) and command.expires_at is not None:
+        said["expiresAt"] = command.expires_at.astimezone(UTC).isoformat()
     return {name: value for name, value in said.items() if value is not None}
 
 
@@ -195,6 +252,12 @@ def operation_type(command: Keyed) -> str:
             return "cancellation"
         case DebitTransfer():
             return "transfer"
+        case PlaceHold():
+            return "hold"
+        case CaptureHold():
+            return "hold_capture"
+        case ReleaseHold():
+            return "hold_release"
         case CreditTransfer():
             return "transfer_credit"
         case RefundTransfer():

@@ -1,5 +1,5 @@
 """
-This module is where the events' contract lives: the envelope, the payloads, reading and writing.
+This module is where the events' contract lives: the envelope, the types, reading and writing.
 
 An event is written as an `Envelope` around an already encoded payload and read as one of the
 tagged union `Event`, so that adding a type breaks the build until every consumer handles it.
@@ -13,6 +13,7 @@ import msgspec
 
 from wallet_common.errors import InvalidAmount, Poison
 from wallet_common.money import MAX_MINOR, is_currency, parse_amount
+from wallet_common.payloads import HoldStep, Movement, Opening, Payload, Reversal, Step, Verdict
 
 SCHEMA_VERSION: Final = 1
 
@@ -31,71 +32,17 @@ class EventType(StrEnum):
     TRANSFER_COMPENSATED = "TransferCompensated"
     TRANSFER_FAILED = "TransferFailed"
     WALLET_FLAGGED = "WalletFlagged"
-
-
-class Opening(msgspec.Struct, frozen=True, rename="camel"):
-    """The payload of a new wallet."""
-
-    currency: str
-    owner_id: str | None
-    new_balance: str
-
-
-class Movement(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """The payload of a deposit or withdrawal; amounts are decimal strings of `currency`."""
-
-    amount: str
-    currency: str
-    new_balance: str | None = None
-    request_id: str | None = None
-    operation_id: str | None = None
-
-
-class Reversal(Movement, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """The payload of a deposit taken back; `reversed_operation_id` is the deposit's."""
-
-    reversed_operation_id: str
-    reason: str | None = None
-
-
-class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """The payload of a transfer's step; `new_balance` is there when this wallet's money moved."""
-
-    amount: str
-    currency: str
-    from_wallet_id: str
-    to_wallet_id: str
-    request_id: str | None = None
-    operation_id: str | None = None
-    new_balance: str | None = None
-    reason: str | None = None
-
-
-class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """
-    The payload of a fraud flag: what was compared with what, and the events that show it.
-
-    A count is a JSON number, an amount a decimal string of `currency`.
-    """
-
-    rule_id: str
-    rule_version: int
-    threshold: int | str
-    observed: int | str
-    evidence: tuple[str, ...]
-    currency: str
-    flagged_at: datetime
-    window_seconds: int | None = None
-
-
-Payload = Opening | Movement | Reversal | Step | Verdict
+    HOLD_PLACED = "HoldPlaced"
+    HOLD_CAPTURED = "HoldCaptured"
+    HOLD_RELEASED = "HoldReleased"
+    HOLD_EXPIRED = "HoldExpired"
 
 
 class Fact(msgspec.Struct, frozen=True):
     """What a decision made true of one wallet; the shell gives it an id, a version and a time."""
 
     type: EventType
-    payload: Opening | Movement | Reversal | Step
+    payload: Opening | Movement | Reversal | HoldStep | Step
 
 
 class Envelope(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -197,6 +144,30 @@ class TransferFailed(_Read, frozen=True, kw_only=True, tag=EventType.TRANSFER_FA
     payload: Step
 
 
+class HoldPlaced(_Read, frozen=True, kw_only=True, tag=EventType.HOLD_PLACED.value):
+    """Money of the wallet is bound: it stays in the balance and is not available."""
+
+    payload: HoldStep
+
+
+class HoldCaptured(_Read, frozen=True, kw_only=True, tag=EventType.HOLD_CAPTURED.value):
+    """Bound money left to the outside, or pays for the transfer that `transfer_id` names."""
+
+    payload: HoldStep
+
+
+class HoldReleased(_Read, frozen=True, kw_only=True, tag=EventType.HOLD_RELEASED.value):
+    """Bound money is available again."""
+
+    payload: HoldStep
+
+
+class HoldExpired(_Read, frozen=True, kw_only=True, tag=EventType.HOLD_EXPIRED.value):
+    """The hold's time was over at `expires_at`: what it still bound is available again."""
+
+    payload: HoldStep
+
+
 class WalletFlagged(_Read, frozen=True, kw_only=True, tag=EventType.WALLET_FLAGGED.value):
     """A fraud rule matched: the worker's verdict, no step of the wallet (no wallet version)."""
 
@@ -214,6 +185,10 @@ Event = (
     | TransferCompleted
     | TransferCompensated
     | TransferFailed
+    | HoldPlaced
+    | HoldCaptured
+    | HoldReleased
+    | HoldExpired
     | WalletFlagged
 )
 

@@ -4,9 +4,10 @@ from typing import assert_never
 
 import msgspec
 
-from wallet_common import commands as ask, transfer_steps
-from wallet_common.events import EventType, Fact, Movement, Opening, Reversal
+from wallet_common import commands as ask, hold_steps, transfer_steps
+from wallet_common.events import EventType, Fact
 from wallet_common.money import render
+from wallet_common.payloads import Movement, Opening, Reversal
 from wallet_common.postings import in_minor, not_open, post, too_full, too_poor
 from wallet_common.wallet import (
     EntryType,
@@ -45,6 +46,14 @@ def decide(wallet: Wallet | None, command: ask.Command, around: Surroundings) ->
             return transfer_steps.complete(wallet, command, around.transfer)
         case ask.RefundTransfer():
             return transfer_steps.refund(wallet, command, around.transfer)
+        case ask.PlaceHold():
+            return hold_steps.place(wallet, command, around.now)
+        case ask.CaptureHold():
+            return hold_steps.capture(wallet, command, around)
+        case ask.ReleaseHold():
+            return hold_steps.release(wallet, command, around.hold)
+        case ask.ExpireHolds():
+            return hold_steps.look_after(wallet)
         case _:
             assert_never(command)
 
@@ -76,7 +85,7 @@ def _deposit(wallet: Wallet | None, command: ask.Deposit) -> Posted | Rejected:
             return posted
         return msgspec.structs.replace(posted, facts=opened.facts + posted.facts, created=True)
 
-    amount_minor = in_minor(command, wallet)
+    amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
     if refused := not_open(wallet) or too_full(wallet, amount_minor):
@@ -87,7 +96,7 @@ def _deposit(wallet: Wallet | None, command: ask.Deposit) -> Posted | Rejected:
 def _withdraw(wallet: Wallet | None, command: ask.Withdraw) -> Posted | Rejected:
     if wallet is None:
         return Rejected(RejectionReason.WALLET_NOT_FOUND)
-    amount_minor = in_minor(command, wallet)
+    amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
     if refused := not_open(wallet) or too_poor(wallet, amount_minor):
@@ -98,7 +107,7 @@ def _withdraw(wallet: Wallet | None, command: ask.Withdraw) -> Posted | Rejected
 def _reverse_deposit(wallet: Wallet | None, command: ask.ReverseDeposit) -> Posted | Rejected:
     if wallet is None:
         return Rejected(RejectionReason.WALLET_NOT_FOUND)
-    amount_minor = in_minor(command, wallet)
+    amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
     # A frozen wallet is just where money lies that has to go back, so its status is not asked.

@@ -6,6 +6,7 @@ import msgspec
 
 from wallet_common.commands import Ask, differing_fields, meaning
 from wallet_common.errors import IdempotencyKeyReused
+from wallet_common.holds import Hold
 from wallet_common.wallet import Posted, Rejected, RejectionReason
 
 
@@ -18,7 +19,14 @@ class Receipt(msgspec.Struct, frozen=True, omit_defaults=True, tag="posted"):
     created: bool = False
 
 
-Outcome = Receipt | Rejected
+class HoldReceipt(Receipt, frozen=True, omit_defaults=True, kw_only=True, tag="held"):
+    """What an operation on a hold tells its caller besides: the hold as this operation left it."""
+
+    hold: Hold
+    held_minor: int
+
+
+Outcome = Receipt | HoldReceipt | Rejected
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -54,5 +62,13 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 def receipt(posted: Posted) -> Receipt:
     """Return what is remembered of a posting."""
-    wallet = posted.wallet
+    wallet, hold = posted.wallet, posted.hold
+    if hold is not None:
+        return HoldReceipt(
+            wallet.currency,
+            wallet.balance_minor,
+            wallet.version,
+            hold=hold,
+            held_minor=wallet.held_minor,
+        )
     return Receipt(wallet.currency, wallet.balance_minor, wallet.version, posted.created)

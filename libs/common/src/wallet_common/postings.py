@@ -2,16 +2,15 @@
 
 import msgspec
 
-from wallet_common import commands as ask
 from wallet_common.errors import InvalidAmount
-from wallet_common.money import MAX_MINOR
+from wallet_common.money import MAX_MINOR, Amount
 from wallet_common.wallet import Entry, EntryType, Rejected, RejectionReason, Wallet, WalletStatus
 
 
-def in_minor(command: ask.Ask, wallet: Wallet) -> int | Rejected:
-    """Return the command's amount in minor units of the wallet's currency."""
+def in_minor(amount: Amount, wallet: Wallet) -> int | Rejected:
+    """Return the amount in minor units of the wallet's currency."""
     try:
-        return command.amount.to_minor(wallet.currency)
+        return amount.to_minor(wallet.currency)
     except InvalidAmount as wrong:
         return Rejected(RejectionReason.INVALID_AMOUNT, wallet.currency, detail=str(wrong))
 

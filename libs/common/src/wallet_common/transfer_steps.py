@@ -9,8 +9,9 @@ import msgspec
 
 from wallet_common import commands as ask
 from wallet_common.errors import InvariantViolated
-from wallet_common.events import EventType, Fact, Step
+from wallet_common.events import EventType, Fact
 from wallet_common.money import render
+from wallet_common.payloads import Step
 from wallet_common.postings import in_minor, not_open, post, too_full, too_poor, wrong_currency
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import (
@@ -28,7 +29,7 @@ def debit(
     """Start a transfer: the sender pays, and the money is on its way."""
     if wallet is None:
         return Rejected(RejectionReason.WALLET_NOT_FOUND)
-    amount_minor = in_minor(command, wallet)
+    amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
     if command.to_wallet_id == wallet.id:

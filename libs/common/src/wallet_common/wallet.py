@@ -1,11 +1,13 @@
 """This module is where the ledger's values live: a wallet, an entry, and what a decision yields."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
 import msgspec
 
 from wallet_common.events import Fact
+from wallet_common.holds import Hold
 from wallet_common.transfer import Transfer
 
 
@@ -27,11 +29,16 @@ class RejectionReason(StrEnum):
     WALLET_FROZEN = "wallet_frozen"
     WALLET_CLOSED = "wallet_closed"
     RECIPIENT_NOT_FOUND = "recipient_not_found"
+    HOLD_EXCEEDED = "hold_exceeded"
+    HOLD_CLOSED = "hold_closed"
+    HOLD_EXPIRED = "hold_expired"
     CANCELLED = "cancelled"
     # Not outcomes of an intent but flaws of the request: the key stays free (see `remembered`).
     WALLET_NOT_FOUND = "wallet_not_found"
     WALLET_EXISTS = "wallet_exists"
     INVALID_AMOUNT = "invalid_amount"
+    HOLD_NOT_FOUND = "hold_not_found"
+    INVALID_EXPIRY = "invalid_expiry"
 
     @property
     def remembered(self) -> bool:
@@ -43,6 +50,8 @@ _FORGOTTEN: Final = {
     RejectionReason.WALLET_NOT_FOUND,
     RejectionReason.WALLET_EXISTS,
     RejectionReason.INVALID_AMOUNT,
+    RejectionReason.HOLD_NOT_FOUND,
+    RejectionReason.INVALID_EXPIRY,
 }
 
 
@@ -52,6 +61,7 @@ class EntryType(StrEnum):
     DEPOSIT = "deposit"
     DEPOSIT_REVERSAL = "deposit_reversal"
     WITHDRAW = "withdraw"
+    HOLD_CAPTURE = "hold_capture"
     TRANSFER_DEBIT = "transfer_debit"
     TRANSFER_CREDIT = "transfer_credit"
     TRANSFER_REFUND = "transfer_refund"
@@ -62,6 +72,7 @@ COUNTER_ACCOUNTS: Final = {
     EntryType.DEPOSIT: "@external",
     EntryType.DEPOSIT_REVERSAL: "@external",
     EntryType.WITHDRAW: "@external",
+    EntryType.HOLD_CAPTURE: "@external",
     EntryType.TRANSFER_DEBIT: "@transit",
     EntryType.TRANSFER_CREDIT: "@transit",
     EntryType.TRANSFER_REFUND: "@transit",
@@ -102,6 +113,7 @@ class Posted(msgspec.Struct, frozen=True):
     entry: Entry | None = None
     transfer: Transfer | None = None
     created: bool = False
+    hold: Hold | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True, omit_defaults=True, tag="rejected"):
@@ -112,6 +124,7 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True, tag="rejected"):
     required_minor: int | None = None
     available_minor: int | None = None
     detail: str | None = None
+    remaining_minor: int | None = None
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -119,9 +132,12 @@ class Surroundings(msgspec.Struct, frozen=True):
     What a decision may look at beside the wallet itself.
 
     `recipient` is an unlocked look at where a transfer goes, `sibling` the wallet that the same
-    owner already has in the same currency, `transfer` the row that a later step continues.
+    owner already has in the same currency, `transfer` the row that a later step continues, `hold`
+    the one that is captured or released, `now` the time at which it is decided.
     """
 
     recipient: Wallet | None = None
     sibling: Wallet | None = None
     transfer: Transfer | None = None
+    hold: Hold | None = None
+    now: datetime | None = None

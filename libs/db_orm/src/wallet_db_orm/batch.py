@@ -7,13 +7,15 @@ Nothing here touches the database: `ledger` reads what a batch knows and writes 
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
+from operator import itemgetter
 
 from msgspec.json import encode
 from msgspec.structs import replace
 
-from wallet_common import commands as ask
+from wallet_common import commands as ask, hold_steps
 from wallet_common.chain import NO_HASH, entry_digest, link
 from wallet_common.errors import IdempotencyKeyReused
+from wallet_common.holds import Hold
 from wallet_common.ledger import decide
 from wallet_common.operations import Operation, receipt
 from wallet_common.transfer import Transfer, TransferState as State
@@ -29,7 +31,7 @@ from wallet_common.wallet import (
 from wallet_db_orm.audit import DeferredAudit
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Applied, Order, Recorded, is_under_way
-from wallet_db_orm.rows import StoredTransfer
+from wallet_db_orm.rows import StoredHold, StoredTransfer
 
 
 def is_there(wallet: Wallet | None, order: Order) -> bool:
@@ -56,6 +58,8 @@ class Batch:
         self.siblings: dict[tuple[str, str], Wallet] = {}
         self.operations: dict[tuple[str, str], Operation] = {}
         self.transfers: dict[str, StoredTransfer] = {}
+        self.holds: dict[str, StoredHold] = {}
+        self.changed_holds: set[str] = set()
         self.opened: dict[str, str | None] = {}
         self.moved: set[str] = set()
         self.rows: dict[str, list[Sequence[object]]] = defaultdict(list)
@@ -68,6 +72,15 @@ class Batch:
         """Say whether another's lock keeps the order waiting; on a stranger's wallet none does."""
         held = self.held.get(order.command.wallet_id)
         return held is not None and is_there(held, order)
+
+    def let_expire(self) -> None:
+        """Let every hold expire whose time is over, before anything is decided."""
+        due = [(each.hold.expires_at, each) for each in self.holds.values()]
+        due = [(at, each) for at, each in due if each.hold.is_due(self.now)]
+        for _, each in sorted(due, key=itemgetter(0)):
+            wallet_id = each.hold.wallet_id
+            posted = hold_steps.expire(self.wallets[wallet_id], each.hold)
+            self._post(Order(ask.ExpireHolds(wallet_id=wallet_id), each.trace_id), posted)
 
     def fold(self, order: Order) -> Applied:
         """Decide one order on what the earlier ones left, and note what must be written."""
@@ -86,7 +99,7 @@ class Batch:
             stored = self.transfers.get(command.transfer_id)
             return stored.transfer if stored and stored.transfer.is_final else None
         earlier = self.operations.get((command.wallet_id, ask.key(command) or ""))
-        if earlier is None or isinstance(command, ask.OpenWallet):
+        if earlier is None or isinstance(command, (ask.OpenWallet, ask.ExpireHolds)):
             return None
         # A cancelled key has one answer, whatever is asked with it.
         if not isinstance(command, (ask.CancelKey, ask.CreditTransfer)) and (
@@ -105,7 +118,7 @@ class Batch:
         if isinstance(outcome, Posted):
             self._post(order, outcome)
         match command:
-            case ask.OpenWallet():
+            case ask.OpenWallet() | ask.ExpireHolds():
                 return outcome.wallet if isinstance(outcome, Posted) else outcome
             case ask.CompleteTransfer():
                 return self._finish(outcome)
@@ -127,13 +140,25 @@ class Batch:
             case ask.OpenWallet(owner_id=str(owner_id)):
                 return Surroundings(sibling=self.siblings.get((owner_id, command.currency)))
             case ask.DebitTransfer(to_wallet_id=to_wallet_id):
-                recipient = self.wallets.get(to_wallet_id) or self.recipients.get(to_wallet_id)
-                return Surroundings(recipient=recipient)
+                return Surroundings(recipient=self._recipient(to_wallet_id))
+            case ask.PlaceHold():
+                return Surroundings(now=self.now)
+            case ask.CaptureHold() | ask.ReleaseHold():
+                stored_hold = self.holds.get(command.hold_id)
+                return Surroundings(
+                    recipient=self._recipient(ask.pays_to(command)),
+                    hold=stored_hold.hold if stored_hold else None,
+                )
             case ask.CompleteTransfer() | ask.RefundTransfer():
                 stored = self.transfers.get(command.transfer_id)
                 return Surroundings(transfer=stored.transfer if stored else None)
             case _:
                 return Surroundings()
+
+    def _recipient(self, wallet_id: str | None) -> Wallet | None:
+        if wallet_id is None:
+            return None
+        return self.wallets.get(wallet_id) or self.recipients.get(wallet_id)
 
     def _post(self, order: Order, posted: Posted) -> None:
         """Take over the wallet as it is now; note its events and its entry."""
@@ -160,10 +185,25 @@ class Batch:
             )
         if posted.entry is not None:
             self._enter(order, posted, posted.entry)
+        if posted.hold is not None:
+            self._keep(order, posted.hold)
+
+    def _keep(self, order: Order, hold: Hold) -> None:
+        """Note a hold that is new, or what became of one."""
+        command = order.command
+        if not isinstance(command, ask.PlaceHold):
+            self.holds[hold.id] = replace(self.holds[hold.id], hold=hold)
+            self.changed_holds.add(hold.id)
+            return
+        self.rows["holds"].append(
+            (hold.wallet_id, hold.id, hold.currency, hold.amount_minor, hold.captured_minor)
+            + (hold.released_minor, hold.expired_minor, hold.status, hold.expires_at)
+            + (command.request_id, command.reference, command.metadata, order.trace_id, self.now)
+        )
 
     def _enter(self, order: Order, posted: Posted, entry: Entry) -> None:
         wallet, command = posted.wallet, order.command
-        moves_nothing = (ask.OpenWallet, ask.CancelKey, ask.CompleteTransfer)
+        moves_nothing = (ask.OpenWallet, ask.CancelKey, ask.CompleteTransfer, ask.ExpireHolds)
         assert not isinstance(command, moves_nothing), "these have no entry"
         row = (
             (wallet.id, entry.version, entry.type, entry.amount_minor, entry.balance_after_minor)

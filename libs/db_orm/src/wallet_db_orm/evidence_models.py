@@ -85,3 +85,20 @@ proven_wallets: Final = sa.Table(
     required("balance_minor", sa.BigInteger),
     postgresql_with={"fillfactor": "80", **storage.CHANGED},
 )
+
+# Partitions of `api_audit` whose rows are in a file and no longer here. Append-only.
+archived_partitions: Final = sa.Table(
+    "archived_partitions",
+    metadata,
+    sa.Column("name", sa.Text, primary_key=True),
+    required("from_id", UUID),
+    required("to_id", UUID),
+    required("rows", sa.BigInteger),
+    # So many operations had their audit row among them.
+    required("operations", sa.BigInteger),
+    required("sha256", sa.Text),
+    required("archived_at", INSTANT, server_default=sa.text("clock_timestamp()")),
+    sa.CheckConstraint("from_id < to_id", name="range_not_empty"),
+    sa.CheckConstraint("rows >= 0 AND operations >= 0", name="counts"),
+    sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_is_hex"),
+)

@@ -21,7 +21,8 @@ AT_REST: Final = (
             SELECT w.id AS wallet_id, activity.last AS last_activity_at,
                 coalesce(sum(l.amount_minor) FILTER (WHERE l.type = 'deposit'), 0) AS deposited,
                 coalesce(-sum(l.amount_minor) FILTER (
-                    WHERE l.type IN ('withdraw', 'deposit_reversal')), 0) AS withdrawn,
+                    WHERE l.type IN ('withdraw', 'deposit_reversal', 'hold_capture')), 0
+                ) AS withdrawn,
                 coalesce(sum(l.amount_minor) FILTER (WHERE l.type = 'transfer_credit'), 0) AS came,
                 coalesce(-sum(l.amount_minor) FILTER (
                     WHERE l.type IN ('transfer_debit', 'transfer_refund')), 0) AS went,

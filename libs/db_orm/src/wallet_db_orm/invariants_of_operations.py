@@ -32,7 +32,8 @@ _OUTCOMES: Final = Reading(
         CROSS JOIN LATERAL json_to_record(
             CASE WHEN json_typeof(o.outcome) = 'object' THEN o.outcome ELSE '{}' END
         ) AS p (type text, balance_minor text, version text)
-        WHERE p.type IS DISTINCT FROM 'rejected'
+        -- What only binds money, or frees it, has no entry: see B2.
+        WHERE p.type IS DISTINCT FROM 'rejected' AND o.type NOT IN ('hold', 'hold_release')
     )
     SELECT coalesce(o.wallet_id, e.wallet_id) AS "walletId",
         json_build_object('operationId', coalesce(o.operation_id, e.operation_id),
@@ -42,12 +43,16 @@ _OUTCOMES: Final = Reading(
     FULL JOIN the_entries AS e
         ON e.wallet_id = o.wallet_id AND e.operation_id = o.operation_id
     WHERE o.wallet_id IS NULL OR e.wallet_id IS NULL
-        OR o.outcome_type IS DISTINCT FROM 'posted'
+        OR o.outcome_type IS DISTINCT FROM
+            CASE o.type WHEN 'hold_capture' THEN 'held' ELSE 'posted' END
         OR o.request_id <> CASE e.type
             WHEN 'transfer_credit' THEN 'credit ' || e.transfer_id::text
             WHEN 'transfer_refund' THEN 'refund ' || e.transfer_id::text
             ELSE e.request_id END
-        OR e.type <> CASE o.type WHEN 'transfer' THEN 'transfer_debit' ELSE o.type END
+        OR e.type <> CASE
+            WHEN o.type = 'transfer' THEN 'transfer_debit'
+            WHEN o.type = 'hold_capture' AND e.transfer_id IS NOT NULL THEN 'transfer_debit'
+            ELSE o.type END
         OR o.balance_minor IS DISTINCT FROM e.balance_after_minor::text
         OR o.version IS DISTINCT FROM (e.wallet_version + (o.type = 'transfer_refund')::int)::text
         OR e.audit_id IS DISTINCT FROM o.audit_id
@@ -58,7 +63,8 @@ _OUTCOMES: Final = Reading(
 # Whose audit row an operation may point to. What a transfer's other steps point to is the request
 # for the transfer. A message of another service is one row for all that it brought about, and its
 # transaction names the keys; a batch is one row for all of its commands, and tells no key. The
-# outcome is looked at as the service spells it: what cannot be read is K8's.
+# outcome is looked at as the service spells it: what cannot be read is K8's. Whoever was told to
+# ask again (503) was told before the end was known, which came all the same.
 _ANSWERED: Final = """CASE
                 WHEN o.type IN ('transfer_credit', 'transfer_refund') THEN true
                 WHEN a.method = 'AMQP' THEN a.status = 200 AND (
@@ -67,9 +73,10 @@ _ANSWERED: Final = """CASE
                         = encode(sha256(convert_to(a.request_id, 'UTF8')), 'hex'))
                 WHEN a.wallet_id IS NULL AND a.url LIKE '/v1/batches%' THEN a.status = 201
                 ELSE a.wallet_id = o.wallet_id AND a.request_id = o.request_id AND CASE
+                    WHEN a.status = 503 THEN true
                     WHEN o.outcome::text LIKE '{"type":"rejected"%'
                         THEN a.status BETWEEN 400 AND 499
-                    WHEN o.type = 'transfer' THEN a.status IN (201, 422)
+                    WHEN o.type IN ('transfer', 'hold_capture') THEN a.status IN (201, 422)
                     ELSE a.status = 201 END
             END"""
 

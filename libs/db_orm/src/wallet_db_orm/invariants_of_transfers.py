@@ -50,7 +50,7 @@ _TRANSFERS: Final = Reading(
     ), steps AS (
         SELECT transfer_id, min(wallet_id) AS wallet_id,
             string_agg(type, ' ' ORDER BY wallet_version)
-                FILTER (WHERE type <> 'TransferCredited') AS story,
+                FILTER (WHERE type NOT IN ('TransferCredited', 'HoldCaptured')) AS story,
             count(*) FILTER (WHERE type = 'TransferCredited') AS credits,
             count(*) FILTER (WHERE type = 'TransferCompleted') AS completed,
             count(*) FILTER (WHERE type = 'TransferFailed') AS failed

@@ -37,7 +37,7 @@ _ENTRIES: Final = Reading(
         Invariant("M2", "each entry moves something, and has the other leg it must", "the_entries"),
         Invariant("M3", "each balance is the sum of its entries", "the_wallets"),
         Invariant(
-            "M4", "no balance is or ever was negative, and nothing of one is held", "the_entries"
+            "M4", "no balance is or ever was negative, or less than is held of it", "the_entries"
         ),
         Invariant(
             "M5", "each entry continues the balance that the one before it left", "the_entries"
@@ -54,7 +54,7 @@ _ENTRIES: Final = Reading(
                 THEN json_build_object('balanceMinor', w.balance_minor,
                     'entriesMinor', (coalesce(l.total, 0) + coalesce(w.since_minor, 0))::text)
                 END AS "M3",
-            CASE WHEN w.balance_minor < 0 OR w.held_minor <> 0
+            CASE WHEN w.balance_minor < 0 OR w.held_minor < 0 OR w.held_minor > w.balance_minor
                     OR l.negative IS NOT NULL
                 THEN json_build_object('walletVersion', coalesce(l.negative, w.version))
                 END AS "M4",
@@ -77,6 +77,8 @@ _ENTRIES: Final = Reading(
                     NOT CASE l.type
                         WHEN 'deposit' THEN l.amount_minor > 0 AND l.counter_account = '@external'
                         WHEN 'withdraw' THEN l.amount_minor < 0 AND l.counter_account = '@external'
+                        WHEN 'hold_capture'
+                            THEN l.amount_minor < 0 AND l.counter_account = '@external'
                         WHEN 'deposit_reversal'
                             THEN l.amount_minor < 0 AND l.counter_account = '@external'
                         WHEN 'transfer_debit'
@@ -203,6 +205,7 @@ _TOLD: Final = Reading(
                 WHEN 'FundsDeposited' THEN 'deposit'
                 WHEN 'FundsWithdrawn' THEN 'withdraw'
                 WHEN 'DepositReversed' THEN 'deposit_reversal'
+                WHEN 'HoldCaptured' THEN 'hold_capture'
                 WHEN 'TransferDebited' THEN 'transfer_debit'
                 WHEN 'TransferCredited' THEN 'transfer_credit'
                 WHEN 'TransferCompensated' THEN 'transfer_refund'
@@ -213,7 +216,8 @@ _TOLD: Final = Reading(
             amount text, "newBalance" text, currency text, "requestId" text, "operationId" text
         )
         WHERE e.type IN ('FundsDeposited', 'FundsWithdrawn', 'DepositReversed',
-            'TransferDebited', 'TransferCredited', 'TransferCompensated')
+                'TransferDebited', 'TransferCredited', 'TransferCompensated')
+            OR (e.type = 'HoldCaptured' AND e.transfer_id IS NULL)
     )
     SELECT coalesce(e.wallet_id, l.wallet_id) AS "walletId",
         json_build_object('walletVersion', coalesce(e.wallet_version, l.wallet_version)) AS "E1"

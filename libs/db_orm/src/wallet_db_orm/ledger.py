@@ -14,7 +14,7 @@ from wallet_db_orm import statements as sql
 from wallet_db_orm.batch import Batch, is_there
 from wallet_db_orm.database import Driver, Lease
 from wallet_db_orm.orders import Applied, Order
-from wallet_db_orm.rows import operation_of, stored_transfer_of, wallet_of
+from wallet_db_orm.rows import operation_of, stored_hold_of, stored_transfer_of, wallet_of
 
 # Creating a wallet that somebody else is creating right now starts the transaction over.
 _RACES_MAX: Final = 5
@@ -78,7 +78,8 @@ async def _read(
     batch.operations = {
         (row.wallet_id, row.request_id): operation_of(row) for row in found if row.wallet_id
     }
-    if recipients := [c.to_wallet_id for c in commands if isinstance(c, ask.DebitTransfer)]:
+    await _read_holds(connection, batch, commands)
+    if recipients := [to for c in commands if (to := ask.pays_to(c)) is not None]:
         rows = await connection.fetch(sql.READ_WALLETS, recipients)
         batch.recipients = {row.id: wallet_of(row) for row in rows}
     if owned := [(c.owner_id, c.currency) for c in commands if isinstance(c, ask.OpenWallet)]:
@@ -93,6 +94,23 @@ async def _read(
         )
         batch.transfers = {str(row.id): stored_transfer_of(row) for row in rows}
     return batch
+
+
+async def _read_holds(connection: Driver, batch: Batch, commands: Sequence[ask.Command]) -> None:
+    """Read the holds that commands name; let those expire whose time is over by now."""
+    named = [
+        (c.wallet_id, c.hold_id)
+        for c in commands
+        if isinstance(c, (ask.CaptureHold, ask.ReleaseHold))
+    ]
+    binding = [wallet.id for wallet in batch.wallets.values() if wallet.held_minor]
+    if not named and not binding:
+        return
+    rows = await connection.fetch(
+        sql.READ_HOLDS, *sql.transpose(named, ("wallet_id", "id")), binding, batch.now
+    )
+    batch.holds = {str(row.id): stored_hold_of(row) for row in rows}
+    batch.let_expire()
 
 
 async def _write(connection: Driver, batch: Batch) -> None:
@@ -118,6 +136,16 @@ async def _write(connection: Driver, batch: Batch) -> None:
     if finished := batch.rows["finished"]:
         columns = sql.transpose(finished, sql.FINISHED_COLUMNS)
         await connection.execute(sql.FINISH_TRANSFERS, *columns, batch.now)
+    if placed := batch.rows["holds"]:
+        columns = sql.transpose(placed, sql.PLACED_COLUMNS)
+        await connection.execute(sql.PLACE_HOLDS, *columns)
+    if changed := [batch.holds[hold_id].hold for hold_id in sorted(batch.changed_holds)]:
+        after = [
+            (hold.wallet_id, hold.id, hold.captured_minor, hold.released_minor)
+            + (hold.expired_minor, hold.status)
+            for hold in changed
+        ]
+        await connection.execute(sql.CHANGE_HOLDS, *sql.transpose(after, sql.CHANGED_COLUMNS))
     moved = [
         (wallet.id, wallet.balance_minor, wallet.held_minor, wallet.version)
         + (batch.head(wallet.id),)

@@ -7,11 +7,13 @@ from sqlalchemy.dialects.postgresql import JSON, UUID
 
 from wallet_db_orm import storage
 from wallet_db_orm.evidence_models import (
+    archived_partitions,
     audit_seals,
     checkpoint_heads,
     checkpoints,
     unsealed_audit,
 )
+from wallet_db_orm.hold_models import holds
 from wallet_db_orm.limit_models import rate_limits
 from wallet_db_orm.private_models import owner_keys, pii_index
 from wallet_db_orm.schema import INSTANT, NO_HASH, NOW, metadata, required
@@ -36,6 +38,7 @@ __all__ = [
     "events",
     "feed",
     "fraud_flags",
+    "holds",
     "ledger_entries",
     "metadata",
     "operations",
@@ -129,6 +132,7 @@ ledger_entries: Final = sa.Table(
         " WHEN 'deposit' THEN amount_minor > 0 AND counter_account = '@external'"
         " WHEN 'deposit_reversal' THEN amount_minor < 0 AND counter_account = '@external'"
         " WHEN 'withdraw' THEN amount_minor < 0 AND counter_account = '@external'"
+        " WHEN 'hold_capture' THEN amount_minor < 0 AND counter_account = '@external'"
         " WHEN 'transfer_debit' THEN amount_minor < 0 AND counter_account = '@transit'"
         " WHEN 'transfer_credit' THEN amount_minor > 0 AND counter_account = '@transit'"
         " WHEN 'transfer_refund' THEN amount_minor > 0 AND counter_account = '@transit'"
@@ -206,6 +210,15 @@ events: Final = sa.Table(
         "occurred_at",
         postgresql_where=sa.text("type = 'FundsWithdrawn'"),
     ),
+    # What was held at an instant, without a walk through all that moved since.
+    sa.Index(
+        "ix_events_holds",
+        "wallet_id",
+        "wallet_version",
+        postgresql_where=sa.text(
+            "type IN ('HoldPlaced', 'HoldCaptured', 'HoldReleased', 'HoldExpired')"
+        ),
+    ),
     postgresql_with=storage.ADDED,
 )
 
@@ -259,23 +272,6 @@ api_audit: Final = sa.Table(
     required("duration_us", sa.BigInteger),
     sa.CheckConstraint("status BETWEEN 100 AND 599", name="status_is_http"),
     postgresql_partition_by="RANGE (id)",
-)
-
-# Partitions of `api_audit` whose rows are in a file and no longer here. Append-only.
-archived_partitions: Final = sa.Table(
-    "archived_partitions",
-    metadata,
-    sa.Column("name", sa.Text, primary_key=True),
-    required("from_id", UUID),
-    required("to_id", UUID),
-    required("rows", sa.BigInteger),
-    # So many operations had their audit row among them.
-    required("operations", sa.BigInteger),
-    required("sha256", sa.Text),
-    required("archived_at", INSTANT, server_default=sa.text("clock_timestamp()")),
-    sa.CheckConstraint("from_id < to_id", name="range_not_empty"),
-    sa.CheckConstraint("rows >= 0 AND operations >= 0", name="counts"),
-    sa.CheckConstraint("sha256 ~ '^[0-9a-f]{64}$'", name="sha256_is_hex"),
 )
 
 

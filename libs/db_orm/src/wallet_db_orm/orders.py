@@ -48,6 +48,6 @@ class Order(msgspec.Struct, frozen=True):
 
 def is_under_way(command: ask.Command, applied: Applied) -> bool:
     """Whether the answer is still open: a debited transfer may complete or fail."""
-    if not isinstance(command, ask.DebitTransfer) or not isinstance(applied, Recorded):
+    if ask.pays_to(command) is None or not isinstance(applied, Recorded):
         return False
     return isinstance(applied.operation.outcome, Receipt)

@@ -10,6 +10,7 @@ import msgspec
 from wallet_common import events as facts
 from wallet_common.fraud import Flag, FraudRules, Withdrawal, examine
 from wallet_common.money import MAX_MINOR
+from wallet_common.payloads import Verdict
 from wallet_db_orm import models
 from wallet_db_orm.database import Driver
 from wallet_db_orm.ids import new_id
@@ -44,6 +45,8 @@ class _Totals:
             case facts.FundsWithdrawn() | facts.DepositReversed():
                 # What was taken back has left too; so balance and totals always agree.
                 self.withdrawn += facts.amount_minor(event.payload)
+            case facts.HoldCaptured(transfer_id=None):
+                self.withdrawn += facts.amount_minor(event.payload)
             case facts.TransferCredited():
                 self.transferred_in += facts.amount_minor(event.payload)
             case facts.TransferCompleted():
@@ -55,6 +58,10 @@ class _Totals:
                 | facts.TransferDebited()
                 | facts.TransferCompensated()
                 | facts.TransferFailed()
+                | facts.HoldPlaced()
+                | facts.HoldCaptured()
+                | facts.HoldReleased()
+                | facts.HoldExpired()
                 | facts.WalletFlagged()
             ):
                 pass
@@ -155,8 +162,8 @@ async def _store(
     await connection.execute(_SUSPECT, *transpose(reasons, ("", "", "")))
 
 
-def _verdict(flag: Flag, currency: str, now: datetime) -> facts.Verdict:
-    return facts.Verdict(
+def _verdict(flag: Flag, currency: str, now: datetime) -> Verdict:
+    return Verdict(
         rule_id=flag.rule_id,
         rule_version=flag.rule_version,
         threshold=flag.threshold,

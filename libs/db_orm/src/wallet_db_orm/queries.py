@@ -20,11 +20,6 @@ async def wallet(engine: AsyncEngine, wallet_id: str) -> Row[Any] | None:
     return await _one(engine, _WALLET, wallet_id=wallet_id)
 
 
-async def wallet_at(engine: AsyncEngine, wallet_id: str, at: datetime) -> Row[Any] | None:
-    """Return the wallet as it stood at `at`; None before it existed."""
-    return await _one(engine, _WALLET_AT, wallet_id=wallet_id, at=at)
-
-
 async def wallets(
     engine: AsyncEngine,
     *,
@@ -159,35 +154,21 @@ async def _asked(engine: AsyncEngine, statement: Any, parameters: Any) -> Result
         return result
 
 
-WALLET_COLUMNS: Final = (
-    "id, owner_id, currency, balance_minor, held_minor, status, version, created_at, updated_at,"
-    " metadata"
-)
+# Of a hold whose time is over nothing is held, whether anybody has noted that or not.
+WALLET_COLUMNS: Final = """
+    id, owner_id, currency, balance_minor, CASE WHEN held_minor = 0 THEN 0 ELSE held_minor - (
+        SELECT coalesce(sum(amount_minor - captured_minor - released_minor), 0)::bigint
+        FROM holds AS h
+        WHERE h.wallet_id = wallets.id AND h.status = 'open'
+            AND h.expires_at <= statement_timestamp()
+    ) END AS held_minor, status, version, created_at, updated_at, metadata
+"""
 
 _PING: Final = text("SELECT 1")
 
 _WALLET: Final = text(f"""
 SELECT {WALLET_COLUMNS} FROM wallets WHERE id = :wallet_id
 """)  # noqa: S608  # a constant
-
-# The version of that instant comes from the events, the balance from the last entry up to it.
-_WALLET_AT: Final = text("""
-SELECT w.id, w.owner_id, w.currency, coalesce(entry.balance_after_minor, 0) AS balance_minor,
-    0::bigint AS held_minor, w.status, latest.wallet_version AS version, w.created_at,
-    latest.occurred_at AS updated_at, w.metadata
-FROM wallets AS w
-CROSS JOIN LATERAL (
-    SELECT wallet_version, occurred_at FROM events
-    WHERE wallet_id = w.id AND wallet_version IS NOT NULL AND occurred_at <= :at
-    ORDER BY wallet_version DESC LIMIT 1
-) AS latest
-LEFT JOIN LATERAL (
-    SELECT balance_after_minor FROM ledger_entries
-    WHERE wallet_id = w.id AND wallet_version <= latest.wallet_version
-    ORDER BY wallet_version DESC LIMIT 1
-) AS entry ON true
-WHERE w.id = :wallet_id
-""")
 
 _WALLETS: Final = text(f"""
 SELECT {WALLET_COLUMNS} FROM wallets

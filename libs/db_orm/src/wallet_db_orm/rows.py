@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from wallet_common.events import Envelope
+from wallet_common.holds import Hold, HoldStatus
 from wallet_common.operations import Operation, Outcome
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Wallet, WalletStatus
@@ -24,6 +25,16 @@ class StoredTransfer(msgspec.Struct, frozen=True):
     trace_id: str
     audit_id: str | None
     audit: DeferredAudit | None
+
+
+class StoredHold(msgspec.Struct, frozen=True):
+    """A hold with its origin; `reference` and `metadata` are for the entries of its captures."""
+
+    hold: Hold
+    request_id: str
+    trace_id: str
+    reference: str | None = None
+    metadata: str | None = None
 
 
 def wallet_of(row: Sequence[Any]) -> Wallet:
@@ -68,6 +79,22 @@ def stored_transfer_of(row: Any) -> StoredTransfer:  # noqa: ANN401  # the drive
     )
     audit = _AUDIT.decode(row.audit) if row.audit else None
     return StoredTransfer(transfer, row.trace_id, row.audit_id and str(row.audit_id), audit)
+
+
+def stored_hold_of(row: Any) -> StoredHold:  # noqa: ANN401  # the driver's or SQLAlchemy's
+    """Read a row of `holds`."""
+    hold = Hold(
+        id=str(row.id),
+        wallet_id=row.wallet_id,
+        currency=row.currency,
+        amount_minor=row.amount_minor,
+        captured_minor=row.captured_minor,
+        released_minor=row.released_minor,
+        expired_minor=row.expired_minor,
+        status=HoldStatus(row.status),
+        expires_at=row.expires_at,
+    )
+    return StoredHold(hold, row.request_id, row.trace_id, row.reference, row.metadata)
 
 
 def envelope_of(row: Any) -> Envelope:  # noqa: ANN401  # the driver's or SQLAlchemy's

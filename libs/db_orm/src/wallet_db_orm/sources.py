@@ -20,6 +20,7 @@ the_entries AS NOT MATERIALIZED (SELECT *, 0::bigint AS since_minor FROM ledger_
 the_events AS NOT MATERIALIZED (SELECT *, 0::bigint AS since_version FROM events),
 the_operations AS NOT MATERIALIZED (SELECT * FROM operations),
 the_places AS NOT MATERIALIZED (SELECT * FROM feed),
+the_open_holds AS NOT MATERIALIZED (SELECT * FROM holds WHERE status = 'open'),
 the_transfers AS NOT MATERIALIZED (SELECT * FROM transfers),
 the_legs AS NOT MATERIALIZED (
     SELECT transfer_id, wallet_id, wallet_version, type, amount_minor, currency
@@ -68,6 +69,11 @@ the_operations AS NOT MATERIALIZED (
     ) AS o
 ),
 the_places AS NOT MATERIALIZED (SELECT * FROM feed WHERE position > $4::bigint),
+the_open_holds AS NOT MATERIALIZED (
+    SELECT h.* FROM behind AS b CROSS JOIN LATERAL (
+        SELECT * FROM holds WHERE wallet_id = b.wallet_id AND status = 'open' OFFSET 0
+    ) AS h
+),
 the_transfers AS NOT MATERIALIZED (
     SELECT t.* FROM (
         SELECT DISTINCT transfer_id FROM the_events WHERE transfer_id IS NOT NULL
@@ -89,7 +95,7 @@ told AS NOT MATERIALIZED (
         FROM operations
         WHERE wallet_id = step.wallet_id AND request_id = step.request_id OFFSET 0
     ) AS o
-    WHERE o.outcome ->> 'type' = 'posted'
+    WHERE o.outcome ->> 'type' IN ('posted', 'held')
 ),
 the_legs AS NOT MATERIALIZED (
     SELECT told.transfer_id, l.wallet_id, l.wallet_version, l.type, l.amount_minor, l.currency

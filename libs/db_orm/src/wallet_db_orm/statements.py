@@ -43,6 +43,14 @@ STARTED_COLUMNS: Final = (
     *("reverses", "initiated_at"),
 )
 
+PLACED_COLUMNS: Final = (
+    *("wallet_id", "id", "currency", "amount_minor", "captured_minor", "released_minor"),
+    *("expired_minor", "status", "expires_at", "request_id", "reference", "metadata"),
+    *("trace_id", "placed_at"),
+)
+CHANGED_COLUMNS: Final = (
+    *("wallet_id", "id", "captured_minor", "released_minor", "expired_minor", "status"),
+)
 MOVED_COLUMNS: Final = ("id", "balance_minor", "held_minor", "version", "head")
 FINISHED_COLUMNS: Final = (
     *("from_wallet_id", "id", "state", "from_balance_minor", "to_balance_minor", "reason"),
@@ -143,6 +151,37 @@ CROSS JOIN LATERAL (
     SELECT * FROM transfers WHERE from_wallet_id = asked.sender AND id = asked.transfer OFFSET 0
 ) AS t
 """  # noqa: S608  # a constant
+
+HOLD_COLUMNS: Final = (
+    "id, wallet_id, currency, amount_minor, captured_minor, released_minor, expired_minor, status,"
+    " expires_at, request_id, reference, metadata, trace_id, placed_at"
+)
+
+# The holds that are named, and of some wallets those whose time is over.
+READ_HOLDS: Final = f"""
+SELECT {HOLD_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS asked (wallet, hold)
+CROSS JOIN LATERAL (
+    SELECT * FROM holds WHERE wallet_id = asked.wallet AND id = asked.hold OFFSET 0
+) AS h
+UNION ALL
+SELECT {HOLD_COLUMNS} FROM unnest($3::text[]) AS asked (wallet)
+CROSS JOIN LATERAL (
+    SELECT * FROM holds
+    WHERE wallet_id = asked.wallet AND status = 'open' AND expires_at <= $4 OFFSET 0
+) AS h
+"""  # noqa: S608  # a constant
+
+PLACE_HOLDS: Final = insert_many(models.holds, PLACED_COLUMNS)
+
+CHANGE_HOLDS: Final = """
+UPDATE holds AS h
+SET captured_minor = after.captured_minor, released_minor = after.released_minor,
+    expired_minor = after.expired_minor, status = after.status
+FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
+    AS after (wallet_id, id, captured_minor, released_minor, expired_minor, status)
+WHERE h.wallet_id = after.wallet_id AND h.id = after.id
+    AND h.wallet_id = ANY($1::text[]) AND h.id = ANY($2::uuid[])
+"""
 
 OPEN_WALLETS: Final = insert_many(
     models.wallets, OPENED_COLUMNS, tail=" ON CONFLICT DO NOTHING RETURNING id"

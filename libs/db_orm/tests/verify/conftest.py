@@ -34,6 +34,13 @@ async def good(breakable: "Ledger", a: "Builders") -> "Ledger":
     await breakable.transfer(a.transfer("ann", "bob", "5.00"), audited=True)
     await breakable.transfer(a.transfer("bob", "full", "5.00"), audited=True)
     await breakable.post(a.deposit("cid", "1.00"), audited=True)
+    await breakable.post(a.deposit("hal", "30.00"), audited=True)
+    hold = a.hold("hal", "20.00")
+    await breakable.post(hold, audited=True)
+    await breakable.post(a.capture(hold, "5.00"), audited=True)
+    await breakable.post(a.release(hold, "4.00"), audited=True)
+    await breakable.transfer(a.capture(hold, "3.00", to_wallet_id="bob"), audited=True)
+    await breakable.post(a.hold("hal", "2.00"), audited=True)
     await settlements.keep(breakable.database.fresh, tombstone(Failure("t1")))
     for _ in range(2):
         await inbox.apply(breakable.database.primary, await breakable.told(), FraudRules())

@@ -42,7 +42,7 @@ FORGED: dict[str, tuple[str, str, str, dict[str, Any]]] = {
     "a transfer of a request that was told of an accident": (
         "api_audit",
         (
-            "UPDATE api_audit SET status = 503 WHERE wallet_id = 'ann'"
+            "UPDATE api_audit SET status = 500 WHERE wallet_id = 'ann'"
             " AND EXISTS (SELECT FROM transfers AS t WHERE t.audit_id = api_audit.id)"
         ),
         *("A7", {"walletId": "ann", "is": "another request's"}),
@@ -84,3 +84,11 @@ async def test_a_deposit_that_is_taken_out_whole_leaves_its_request_behind(
 
     (found,) = violations["A8"]
     assert found.items() >= {"walletId": "cid", "requestId": "gone"}.items()
+
+
+async def test_who_was_told_to_ask_again_is_answered_for(good: "Ledger", forged: "Forged") -> None:
+    """A 503 is told before the end is known: what came of it all the same has its audit row."""
+    async with forged("api_audit", "UPDATE api_audit SET status = 503 WHERE wallet_id = 'ann'"):
+        violations = await good.violations()
+
+    assert not violations.keys() & {"A7", "A8"}

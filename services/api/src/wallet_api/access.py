@@ -58,6 +58,11 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", "/v1/wallets/{wallet_id}/deposit"): _WRITERS,
     ("POST", "/v1/wallets/{wallet_id}/withdraw"): _WRITERS,
     ("POST", "/v1/wallets/{wallet_id}/transfer"): _OWN_WRITES,
+    ("POST", "/v1/wallets/{wallet_id}/holds"): _WRITERS,
+    ("GET", "/v1/wallets/{wallet_id}/holds"): _OWN_READS,
+    ("GET", "/v1/holds/{hold_id}"): _OWN_READS,
+    ("POST", "/v1/holds/{hold_id}/capture"): _WRITERS,
+    ("POST", "/v1/holds/{hold_id}/release"): _WRITERS,
     # Each of its commands has its own rule besides.
     ("POST", "/v1/batches"): _OWN_WRITES,
     ("GET", "/v1/events"): _READERS,

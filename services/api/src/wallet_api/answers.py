@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from wallet_api.hold_schemas import HoldAnswer
 from wallet_api.problems import remembered, transfer_failed
 from wallet_api.schemas import (
     EntryAnswer,
@@ -20,8 +21,9 @@ from wallet_api.schemas import (
     WalletAnswer,
 )
 from wallet_common.events import Envelope
+from wallet_common.holds import Hold
 from wallet_common.money import render
-from wallet_common.operations import Operation, Receipt
+from wallet_common.operations import HoldReceipt, Operation, Receipt
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Rejected
 
@@ -57,6 +59,48 @@ def money_answer(operation: Operation, receipt: Receipt) -> MoneyAnswer:
         created=receipt.created,
         operation_id=operation.operation_id,
         version=receipt.version,
+    )
+
+
+def hold_answer(  # what there is of a hold
+    hold: Hold,
+    request_id: str,
+    operation_id: str,
+    balance_minor: int,
+    held_minor: int,
+    transfer_id: str | None = None,
+) -> HoldAnswer:
+    def shown(amount_minor: int) -> str:
+        return render(amount_minor, hold.currency)
+
+    return HoldAnswer(
+        hold_id=hold.id,
+        wallet_id=hold.wallet_id,
+        amount=shown(hold.amount_minor),
+        captured=shown(hold.captured_minor),
+        released=shown(hold.released_minor + hold.expired_minor),
+        remaining=shown(hold.remaining_minor),
+        currency=hold.currency,
+        status=hold.status.value,
+        expires_at=hold.expires_at,
+        request_id=request_id,
+        operation_id=operation_id,
+        balance=shown(balance_minor),
+        held=shown(held_minor),
+        available=shown(balance_minor - held_minor),
+        transfer_id=transfer_id,
+    )
+
+
+def hold_step_answer(operation: Operation, receipt: HoldReceipt) -> HoldAnswer:
+    """Render what an operation on a hold left; one with a recipient has the id of its transfer."""
+    return hold_answer(
+        receipt.hold,
+        operation.request_id,
+        operation.operation_id,
+        receipt.balance_minor,
+        receipt.held_minor,
+        operation.operation_id if "toWalletId" in operation.meaning else None,
     )
 
 
@@ -140,13 +184,15 @@ def _response(operation: Operation, transfer: Transfer | None) -> tuple[str, byt
     if isinstance(outcome, Rejected):
         problem = remembered(operation, outcome)
         return "rejected", problem.document("", "")
+    if transfer is not None and transfer.state is TransferState.FAILED:
+        return "failed", transfer_failed(transfer, operation).document("", "")
+    if transfer is not None and not transfer.is_final:
+        return "pending", b"null"
+    if isinstance(outcome, HoldReceipt):
+        return "posted", msgspec.json.encode(hold_step_answer(operation, outcome))
     if transfer is None:
         return "posted", msgspec.json.encode(money_answer(operation, outcome))
-    if transfer.state is TransferState.FAILED:
-        return "failed", transfer_failed(transfer, operation.trace_id).document("", "")
-    if transfer.is_final:
-        return "posted", msgspec.json.encode(transfer_answer(transfer))
-    return "pending", b"null"
+    return "posted", msgspec.json.encode(transfer_answer(transfer))
 
 
 def entry_answer(row: Any) -> EntryAnswer:  # noqa: ANN401  # a row of queries.entries

@@ -22,6 +22,7 @@ from wallet_api import (
     batches,
     feed,
     health,
+    holds,
     lists,
     metrics,
     openapi,
@@ -41,7 +42,7 @@ AnyRequest = Request[Any, Any, Any]
 
 # What knows which query parameters it has.
 _STRICT: Final = (
-    *(*routes.HANDLERS, *batches.HANDLERS, *lists.HANDLERS, *reads.HANDLERS),
+    *(*routes.HANDLERS, *batches.HANDLERS, *lists.HANDLERS, *reads.HANDLERS, *holds.HANDLERS),
     *(
         *feed.HANDLERS,
         *admin_audit.HANDLERS,

@@ -6,13 +6,14 @@ from typing import Any
 from msgspec.structs import replace
 
 from wallet_api import personal, strict
-from wallet_api.answers import money_answer, transfer_answer
+from wallet_api.answers import hold_step_answer, money_answer, transfer_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
+from wallet_api.hold_schemas import HoldAnswer
 from wallet_api.problems import key_reused, rejected, remembered, transfer_failed
 from wallet_api.schemas import MoneyAnswer, MoneyBody, TransferAnswer
 from wallet_common.errors import IdempotencyKeyReused
-from wallet_common.operations import Receipt
+from wallet_common.operations import HoldReceipt, Receipt
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Rejected
 from wallet_db_orm import queries, transfers
@@ -54,6 +55,26 @@ async def transferred(
 ) -> TransferAnswer:
     """Take a submitted transfer to its end and answer it; raises and notes as `moved` does."""
     recorded = await _recorded(exchange, submitted)
+    ended = await _ended(books, exchange, recorded)
+    return transfer_answer(await as_seen(books, exchange, ended))
+
+
+async def hold_changed(
+    books: Books, exchange: Exchange, submitted: Awaitable[Settled]
+) -> HoldAnswer:
+    """Answer an operation on a hold, after its transfer if it has one; raises as `moved` does."""
+    recorded = await _recorded(exchange, submitted)
+    operation = recorded.operation
+    assert isinstance(operation.outcome, HoldReceipt)
+    if "toWalletId" in operation.meaning:
+        await _ended(books, exchange, recorded)
+    else:
+        exchange.is_audited = True
+    return hold_step_answer(operation, operation.outcome)
+
+
+async def _ended(books: Books, exchange: Exchange, recorded: Recorded) -> Transfer:
+    """Take the transfer that an operation has started to its end; raises if it failed."""
     operation = recorded.operation
     if recorded.transfer is not None:
         stored = StoredTransfer(recorded.transfer, operation.trace_id, operation.audit_id, None)
@@ -65,8 +86,8 @@ async def transferred(
     # The end has written this request's row; a repetition gets one of its own.
     exchange.is_audited = not recorded.is_replay
     if ended.state is TransferState.FAILED:
-        raise transfer_failed(ended, operation.trace_id)
-    return transfer_answer(await as_seen(books, exchange, ended))
+        raise transfer_failed(ended, operation)
+    return ended
 
 
 async def as_seen(books: Books, exchange: Exchange, transfer: Transfer) -> Transfer:

@@ -48,6 +48,18 @@ class Transfers(Operation):
         _link(self, readTransfer=transfer, readOperation=_OPERATION)
 
 
+@dataclass
+class OfHold(Operation):
+    """Leads to the hold as it is now."""
+
+    def __post_init__(self) -> None:
+        hold = Link(
+            operation_id="V1HoldsHoldIdReadHold",
+            parameters={"hold_id": "$response.body#/holdId"},
+        )
+        _link(self, readHold=hold)
+
+
 def _link(operation: Operation, **links: Link) -> None:
     assert operation.responses is not None
     done = operation.responses["201"]

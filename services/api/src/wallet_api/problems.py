@@ -21,8 +21,15 @@ MEDIA_TYPE: Final = "application/problem+json"
 # The one table from reasons to statuses; what is not listed is understood but refused.
 _STATUS: Final = {
     RejectionReason.INVALID_AMOUNT: 400,
+    RejectionReason.INVALID_EXPIRY: 400,
+    RejectionReason.HOLD_NOT_FOUND: 404,
     RejectionReason.WALLET_NOT_FOUND: 404,
     RejectionReason.WALLET_EXISTS: 409,
+}
+# What was wrong with the request, where that is one field.
+_FIELDS: Final = {
+    RejectionReason.INVALID_AMOUNT: "amount",
+    RejectionReason.INVALID_EXPIRY: "expiresAt",
 }
 _REFUSED: Final = 422
 _CREATED: Final = 201
@@ -37,6 +44,9 @@ _DETAILS: Final = {
     RejectionReason.WALLET_FROZEN: "The wallet is frozen.",
     RejectionReason.WALLET_CLOSED: "The wallet is closed.",
     RejectionReason.RECIPIENT_NOT_FOUND: "There is no wallet to transfer to.",
+    RejectionReason.HOLD_CLOSED: "Nothing of the hold is left: it was captured or released.",
+    RejectionReason.HOLD_EXPIRED: "The hold's time is over.",
+    RejectionReason.HOLD_NOT_FOUND: "There is no such hold.",
     RejectionReason.CANCELLED: "The key was cancelled before anything happened under it.",
     RejectionReason.WALLET_NOT_FOUND: "There is no such wallet.",
     RejectionReason.WALLET_EXISTS: "The id, or the owner's wallet in that currency, is taken.",
@@ -120,19 +130,18 @@ def rejected(outcome: Rejected) -> Problem:
 def remembered(operation: Operation, outcome: Rejected) -> Problem:
     """Return the problem of a remembered refusal: the same bytes however often it is asked."""
     problem = rejected(outcome)
-    verb = operation.type
-    problem.instance = f"/v1/wallets/{operation.wallet_id}/{verb}"
+    problem.instance = _address(operation)
     problem.trace_id = operation.trace_id
     problem.extras["requestId"] = operation.request_id
     return problem
 
 
-def transfer_failed(transfer: Transfer, trace_id: str) -> Problem:
-    """Return the problem of a transfer whose money came back."""
+def transfer_failed(transfer: Transfer, operation: Operation) -> Problem:
+    """Return the problem of a transfer whose money came back; `operation` has started it."""
     assert transfer.reason is not None
     problem = rejected(Rejected(RejectionReason(transfer.reason), transfer.currency))
-    problem.instance = f"/v1/wallets/{transfer.from_wallet_id}/transfer"
-    problem.trace_id = trace_id
+    problem.instance = _address(operation)
+    problem.trace_id = operation.trace_id
     problem.extras |= {
         "requestId": transfer.request_id,
         "transferId": transfer.id,
@@ -183,6 +192,18 @@ def invalid(field: str, message: str) -> Problem:
     return Problem(400, "invalid_request", f"{field}: {message}", extras={"errors": errors})
 
 
+def _address(operation: Operation) -> str:
+    """Return where the operation was asked for."""
+    match operation.type:
+        case "hold":
+            return f"/v1/wallets/{operation.wallet_id}/holds"
+        case "hold_capture" | "hold_release":
+            verb = operation.type.removeprefix("hold_")
+            return f"/v1/holds/{operation.meaning['holdId']}/{verb}"
+        case verb:
+            return f"/v1/wallets/{operation.wallet_id}/{verb}"
+
+
 def _detail(outcome: Rejected) -> str:
     if outcome.reason is RejectionReason.INSUFFICIENT_FUNDS:
         money = _extras(outcome)
@@ -190,6 +211,9 @@ def _detail(outcome: Rejected) -> str:
             f"The wallet has {money['available']} {outcome.currency} available,"
             f" {money['required']} are required."
         )
+    if outcome.reason is RejectionReason.HOLD_EXCEEDED:
+        money = _extras(outcome)
+        return f"The hold has {money['remaining']} {outcome.currency} left."
     return outcome.detail or _DETAILS[outcome.reason]
 
 
@@ -200,6 +224,9 @@ def _extras(outcome: Rejected) -> dict[str, Any]:
         if outcome.required_minor is not None and outcome.available_minor is not None:
             extras["required"] = render(outcome.required_minor, outcome.currency)
             extras["available"] = render(outcome.available_minor, outcome.currency)
-    if outcome.reason is RejectionReason.INVALID_AMOUNT:
-        extras["errors"] = [{"field": "amount", "message": outcome.detail}]
+        if outcome.required_minor is not None and outcome.remaining_minor is not None:
+            extras["required"] = render(outcome.required_minor, outcome.currency)
+            extras["remaining"] = render(outcome.remaining_minor, outcome.currency)
+    if field := _FIELDS.get(outcome.reason):
+        extras["errors"] = [{"field": field, "message": outcome.detail}]
     return extras

@@ -36,7 +36,7 @@ from wallet_api.shortcut import Plain
 from wallet_api.strict import StrictRequest, instant, is_key
 from wallet_common.operations import Receipt
 from wallet_common.wallet import EntryType, Rejected, RejectionReason
-from wallet_db_orm import queries
+from wallet_db_orm import instants, queries
 
 LIMIT_DEFAULT: Final = 50
 _FLAGS_MAX: Final = 100
@@ -78,7 +78,7 @@ async def read_wallet(
     """Return the wallet as it stands, or as it stood `at` a time."""
     if at is None:
         return await personal.answer(books, theirs(exchange, await books.wallets.wallet(wallet_id)))
-    row = await queries.wallet_at(books.database.reads, wallet_id, instant("at", at))
+    row = await instants.wallet_at(books.database.reads, wallet_id, instant("at", at))
     return await personal.answer(books, theirs(exchange, row))
 
 
@@ -107,7 +107,7 @@ async def read_history(
         owner_id=exchange.owner_id,
     )
     if not events:
-        await _require(books, exchange, wallet_id)
+        await require(books, exchange, wallet_id)
     page = events[:limit]
     following = cursors.encode(scope, str(page[-1].wallet_version)) if len(events) > limit else None
     return EventPage([event_answer(event) for event in page], following)
@@ -142,7 +142,7 @@ async def read_ledger(  # the query's parameters
         owner_id=exchange.owner_id,
     )
     if not rows:
-        await _require(books, exchange, wallet_id)
+        await require(books, exchange, wallet_id)
     page = rows[:limit]
     following = cursors.encode(scope, str(page[-1].wallet_version)) if len(rows) > limit else None
     return EntryPage([entry_answer(row) for row in page], following)
@@ -186,7 +186,7 @@ async def read_operation(
     if operation is None:
         raise Problem(404, "operation_not_found", "Nothing is recorded under this key.")
     transfer = None
-    if operation.type == "transfer" and isinstance(operation.outcome, Receipt):
+    if "toWalletId" in operation.meaning and isinstance(operation.outcome, Receipt):
         found = await queries.transfer(books.database.fresh, operation.operation_id)
         transfer = None if found is None else await as_seen(books, exchange, found[0].transfer)
     return operation_answer(operation, transfer)
@@ -218,7 +218,8 @@ def _there(row: Any) -> Any:  # noqa: ANN401  # a row or None
     return row
 
 
-async def _require(books: Books, exchange: Exchange, wallet_id: str) -> None:
+async def require(books: Books, exchange: Exchange, wallet_id: str) -> None:
+    """Raise the 404 of an unknown wallet, also for one the caller has none of."""
     theirs(exchange, await books.wallets.wallet(wallet_id))
 
 

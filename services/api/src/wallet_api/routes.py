@@ -52,7 +52,7 @@ async def open_wallet(
     command = OpenWallet(data.id or new_id(), currency, owner_id, metadata)
     exchange.wallet_id = command.wallet_id
     command = await personal.sealed(books, command)
-    settled = await books.lanes.submit(_order(exchange, books, command))
+    settled = await books.lanes.submit(order(exchange, books, command))
     exchange.is_audited = True
     if isinstance(settled, Rejected):
         raise rejected(settled)
@@ -74,9 +74,9 @@ async def deposit(
     books: NamedDependency[Books],
 ) -> MoneyAnswer:
     """Bring money in. The first deposit to an unknown wallet opens it (WALLET_AUTO_CREATE)."""
-    asked = _asked(exchange, books, wallet_id, data)
-    command = Deposit(**asked, opens_in=books.settings.opens_in)
-    return await desk.moved(exchange, books.lanes.submit(_order(exchange, books, command)))
+    money = asked(exchange, books, wallet_id, data)
+    command = Deposit(**money, opens_in=books.settings.opens_in)
+    return await desk.moved(exchange, books.lanes.submit(order(exchange, books, command)))
 
 
 @post(
@@ -92,8 +92,8 @@ async def withdraw(
     books: NamedDependency[Books],
 ) -> MoneyAnswer:
     """Take money out, if it is there."""
-    command = Withdraw(**_asked(exchange, books, wallet_id, data))
-    return await desk.moved(exchange, books.lanes.submit(_order(exchange, books, command)))
+    command = Withdraw(**asked(exchange, books, wallet_id, data))
+    return await desk.moved(exchange, books.lanes.submit(order(exchange, books, command)))
 
 
 @post(
@@ -109,20 +109,20 @@ async def transfer(
     books: NamedDependency[Books],
 ) -> TransferAnswer:
     """Move money to another wallet of the same currency; answers when it has arrived."""
-    asked = _asked(exchange, books, wallet_id, data)
-    command = DebitTransfer(**asked, to_wallet_id=data.to_wallet_id)
-    submitted = books.lanes.submit(_order(exchange, books, command))
+    money = asked(exchange, books, wallet_id, data)
+    command = DebitTransfer(**money, to_wallet_id=data.to_wallet_id)
+    submitted = books.lanes.submit(order(exchange, books, command))
     return await desk.transferred(books, exchange, submitted)
 
 
-def _asked(exchange: Exchange, books: Books, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
+def asked(exchange: Exchange, books: Books, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
     """Return what the command has; its key comes from body, header or here."""
     request_id = strict.idempotency_key(exchange.headers, data.request_id) or new_id()
     exchange.request_id = request_id
     return desk.asked(books, wallet_id, request_id, data)
 
 
-def _order(exchange: Exchange, books: Books, command: Ask | OpenWallet) -> Order:
+def order(exchange: Exchange, books: Books, command: Ask | OpenWallet) -> Order:
     """Return the order of a command, whose making has read the whole body."""
     audit = Audited(exchange.audit_record(books.settings.pii_keys, is_understood=True), status_of)
     return Order(command, exchange.trace_id, exchange.id, audit, exchange.owner_id)

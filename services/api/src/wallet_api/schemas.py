@@ -277,5 +277,6 @@ class ProblemAnswer(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=
     currency: str | None = None
     required: str | None = None
     available: str | None = None
+    remaining: str | None = None
     transfer_id: str | None = None
     transfer_status: str | None = None

@@ -1,0 +1,78 @@
+"""This module is where it is declared what each kind of event tells: the payloads."""
+
+from datetime import datetime
+
+import msgspec
+
+
+class Opening(msgspec.Struct, frozen=True, rename="camel"):
+    """The payload of a new wallet."""
+
+    currency: str
+    owner_id: str | None
+    new_balance: str
+
+
+class Movement(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The payload of a deposit or withdrawal; amounts are decimal strings of `currency`."""
+
+    amount: str
+    currency: str
+    new_balance: str | None = None
+    request_id: str | None = None
+    operation_id: str | None = None
+
+
+class Reversal(Movement, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The payload of a deposit taken back; `reversed_operation_id` is the deposit's."""
+
+    reversed_operation_id: str
+    reason: str | None = None
+
+
+class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The payload of a transfer's step; `new_balance` is there when this wallet's money moved."""
+
+    amount: str
+    currency: str
+    from_wallet_id: str
+    to_wallet_id: str
+    request_id: str | None = None
+    operation_id: str | None = None
+    new_balance: str | None = None
+    reason: str | None = None
+
+
+class HoldStep(Movement, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """
+    The payload of a hold's step: `amount` is what it bound, took or freed.
+
+    `held` is what all holds of the wallet bind after it, `remaining` what this one still does;
+    `new_balance` is there when money left the wallet with it.
+    """
+
+    hold_id: str
+    held: str
+    remaining: str
+    expires_at: datetime | None = None
+    to_wallet_id: str | None = None
+
+
+class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """
+    The payload of a fraud flag: what was compared with what, and the events that show it.
+
+    A count is a JSON number, an amount a decimal string of `currency`.
+    """
+
+    rule_id: str
+    rule_version: int
+    threshold: int | str
+    observed: int | str
+    evidence: tuple[str, ...]
+    currency: str
+    flagged_at: datetime
+    window_seconds: int | None = None
+
+
+Payload = Opening | Movement | Reversal | HoldStep | Step | Verdict
