@@ -38,7 +38,7 @@ async def test_each_process_is_its_own_role(quiet_town: "Town", until: Until) ->
     connection = await asyncpg.connect(quiet_town.run().database)
     try:
         assert await connection.fetchval("SELECT current_user") == "wallet_api"
-        for attempt in ("DELETE FROM events", "UPDATE wallets SET status = 'closed'"):
+        for attempt in ("DELETE FROM events", "UPDATE wallets SET owner_id = 'eve'"):
             with pytest.raises(asyncpg.InsufficientPrivilegeError):
                 await connection.execute(attempt)
     finally:

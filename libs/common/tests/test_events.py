@@ -11,7 +11,16 @@ from hypothesis import given, strategies as st
 
 from wallet_common.errors import Poison
 from wallet_common.events import Envelope, EventType, amount_minor, decode, encode, json_schemas
-from wallet_common.payloads import HoldStep, Movement, Opening, Payload, Reversal, Step, Verdict
+from wallet_common.payloads import (
+    HoldStep,
+    Movement,
+    Opening,
+    Payload,
+    Reversal,
+    Standing,
+    Step,
+    Verdict,
+)
 
 SCHEMAS = Path(__file__).parents[3] / "docs" / "events"
 NOON = datetime(2026, 1, 1, 12, 0, 0, 123456, tzinfo=UTC)
@@ -41,6 +50,7 @@ HOLD_STEP = HoldStep(
     expires_at=NOON,
     to_wallet_id="w2",
 )
+STANDING = Standing(currency="USD", status="frozen", direction="in", reason="asked")
 PAYLOADS: dict[EventType, Payload] = {
     EventType.WALLET_CREATED: Opening("USD", "alice", "0.00"),
     EventType.FUNDS_DEPOSITED: MOVEMENT,
@@ -60,6 +70,9 @@ PAYLOADS: dict[EventType, Payload] = {
     EventType.TRANSFER_COMPLETED: STEP,
     EventType.TRANSFER_COMPENSATED: STEP,
     EventType.TRANSFER_FAILED: STEP,
+    EventType.WALLET_FROZEN: STANDING,
+    EventType.WALLET_UNFROZEN: STANDING,
+    EventType.WALLET_CLOSED: STANDING,
     EventType.HOLD_PLACED: HOLD_STEP,
     EventType.HOLD_CAPTURED: HOLD_STEP,
     EventType.HOLD_RELEASED: HOLD_STEP,

@@ -19,6 +19,8 @@ BAD: list[tuple[str, str, dict[str, str]]] = [
     ("wallets", "currency_code", {"currency": "'usd'"}),
     ("wallets", "currency_code", {"currency": "'USDT'"}),
     ("wallets", "status_known", {"status": "'dormant'"}),
+    ("wallets", "frozen_some_way", {"frozen": "'in'"}),
+    ("wallets", "frozen_some_way", {"status": "'frozen'", "frozen": "'up'"}),
     ("wallets", "head_is_a_hash", {"head": "'short'"}),
     ("ledger_entries", "hash_is_a_hash", {"hash": "'short'"}),
     ("audit_seals", "counts", {"seal": "0"}),

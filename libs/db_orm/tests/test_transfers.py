@@ -4,10 +4,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from wallet_common.commands import CloseWallet, FreezeWallet
 from wallet_common.errors import Busy
 from wallet_common.money import MAX_MINOR
 from wallet_common.transfer import TransferState
-from wallet_common.wallet import Rejected, RejectionReason as Reason
+from wallet_common.wallet import Direction, Rejected, RejectionReason as Reason
 
 if TYPE_CHECKING:
     from libs.db_orm.tests.conftest import Books, Builders, Ledger
@@ -21,6 +22,13 @@ COMPENSATED = [
     *(("w1", "TransferInitiated"), ("w1", "TransferDebited")),
     *(("w1", "TransferCompensated"), ("w1", "TransferFailed")),
 ]
+
+
+def standing(status: str, wallet_id: str) -> CloseWallet | FreezeWallet:
+    """Return the command that brings a wallet there."""
+    if status == "closed":
+        return CloseWallet(wallet_id=wallet_id)
+    return FreezeWallet(wallet_id=wallet_id, direction=Direction.BOTH, reason="asked")
 
 
 @pytest.fixture(autouse=True)
@@ -97,22 +105,23 @@ async def test_a_recipient_that_closes_on_the_way_makes_the_money_come_back(
 ) -> None:
     """The credit decides under the recipient's lock, whatever the debit saw."""
     stored = await ledger.debit(a.transfer("w1", "w2", "2.00"))
-    await books.execute("UPDATE wallets SET status = $1 WHERE id = 'w2'", status)
+    await ledger.post(a.withdrawal("w2", "5.00"))
+    await ledger.ask(standing(status, "w2"))
 
     ended = await ledger.finished(stored)
 
     assert (ended.state, ended.reason) == (TransferState.FAILED, f"wallet_{status}")
-    assert await books.balances() == {"w1": 500, "w2": 500}
+    assert await books.balances() == {"w1": 500, "w2": 0}
     assert await books.in_transit() == 0
 
 
-@pytest.mark.parametrize("status", ["frozen", "closed"])
-async def test_a_sender_that_closes_on_the_way_gets_its_own_money_back(
-    ledger: "Ledger", books: "Books", a: "Builders", status: str
+async def test_a_sender_that_is_frozen_on_the_way_gets_its_own_money_back(
+    ledger: "Ledger", books: "Books", a: "Builders"
 ) -> None:
-    """A refund enters a frozen or closed wallet: it is the owner's money."""
+    """A refund enters a frozen wallet: it is the owner's money."""
     stored = await ledger.debit(a.transfer("w1", "w2", "2.00"))
-    await books.execute("UPDATE wallets SET status = $1", status)
+    for wallet_id in ("w1", "w2"):
+        await ledger.ask(standing("frozen", wallet_id))
 
     ended = await ledger.finished(stored)
 
@@ -148,7 +157,7 @@ async def test_a_hopeless_transfer_is_refused_before_any_money_moves(
     await ledger.ask(a.opening("euros", "EUR"))
     for status in ("frozen", "closed"):
         await ledger.ask(a.opening(status))
-        await books.execute("UPDATE wallets SET status = $1 WHERE id = $1", status)
+        await ledger.ask(standing(status, status))
 
     for to, amount, reason in (
         ("w1", "1.00", Reason.SAME_WALLET),

@@ -5,6 +5,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.orders import asked_for
+from wallet_common.commands import FreezeWallet
+from wallet_common.wallet import Direction
 from wallet_db_orm import transfers
 
 if TYPE_CHECKING:
@@ -71,7 +74,8 @@ async def test_what_cannot_arrive_goes_back(
     bank: "Bank", direct: "Worker", until: Until, abandoned: list[str]
 ) -> None:
     """The recipient was frozen meanwhile: every sender has its money back, the transfers failed."""
-    await bank.execute("UPDATE wallets SET status = 'frozen' WHERE id = 'to'")
+    freeze = FreezeWallet(wallet_id="to", direction=Direction.IN, reason="asked")
+    await bank.lanes.submit(asked_for(freeze))
     direct.start_recovery()
 
     await until(lambda: is_over(bank))

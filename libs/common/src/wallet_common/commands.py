@@ -6,6 +6,7 @@ import msgspec
 
 from wallet_common.money import Amount
 from wallet_common.pii import Indexed
+from wallet_common.wallet import Direction
 
 
 class OpenWallet(msgspec.Struct, frozen=True):
@@ -106,6 +107,28 @@ class ExpireHolds(msgspec.Struct, frozen=True, kw_only=True):
     wallet_id: str
 
 
+class FreezeWallet(msgspec.Struct, frozen=True, kw_only=True):
+    """Let no money move on the wallet any more, one way or both."""
+
+    wallet_id: str
+    direction: Direction
+    reason: str
+
+
+class UnfreezeWallet(msgspec.Struct, frozen=True, kw_only=True):
+    """Let money move on the wallet again."""
+
+    wallet_id: str
+    reason: str | None = None
+
+
+class CloseWallet(msgspec.Struct, frozen=True, kw_only=True):
+    """Close an empty wallet for ever."""
+
+    wallet_id: str
+    reason: str | None = None
+
+
 class CancelKey(msgspec.Struct, frozen=True, kw_only=True):
     """
     Take a key so that nothing can happen under it any more.
@@ -168,7 +191,9 @@ Ask = Deposit | Withdraw | ReverseDeposit | DebitTransfer | PlaceHold | CaptureH
 TransferStep = CreditTransfer | CompleteTransfer | RefundTransfer
 # What is remembered under a key: an intent, a step that moves money, or that the key is spent.
 Keyed = Ask | CancelKey | CreditTransfer | RefundTransfer
-Command = OpenWallet | CancelKey | ExpireHolds | Ask | TransferStep
+# Asked for again they find it done, so they need no key.
+Stand = FreezeWallet | UnfreezeWallet | CloseWallet
+Command = OpenWallet | Stand | CancelKey | ExpireHolds | Ask | TransferStep
 
 
 def key(command: Command) -> str | None:
@@ -181,6 +206,8 @@ def key(command: Command) -> str | None:
         case CreditTransfer() | RefundTransfer():
             return command.key
         case OpenWallet() | CompleteTransfer() | ExpireHolds():
+            return None
+        case FreezeWallet() | UnfreezeWallet() | CloseWallet():
             return None
 
 

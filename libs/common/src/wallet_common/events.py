@@ -13,7 +13,16 @@ import msgspec
 
 from wallet_common.errors import InvalidAmount, Poison
 from wallet_common.money import MAX_MINOR, is_currency, parse_amount
-from wallet_common.payloads import HoldStep, Movement, Opening, Payload, Reversal, Step, Verdict
+from wallet_common.payloads import (
+    HoldStep,
+    Movement,
+    Opening,
+    Payload,
+    Reversal,
+    Standing,
+    Step,
+    Verdict,
+)
 
 SCHEMA_VERSION: Final = 1
 
@@ -32,6 +41,9 @@ class EventType(StrEnum):
     TRANSFER_COMPENSATED = "TransferCompensated"
     TRANSFER_FAILED = "TransferFailed"
     WALLET_FLAGGED = "WalletFlagged"
+    WALLET_FROZEN = "WalletFrozen"
+    WALLET_UNFROZEN = "WalletUnfrozen"
+    WALLET_CLOSED = "WalletClosed"
     HOLD_PLACED = "HoldPlaced"
     HOLD_CAPTURED = "HoldCaptured"
     HOLD_RELEASED = "HoldReleased"
@@ -42,7 +54,7 @@ class Fact(msgspec.Struct, frozen=True):
     """What a decision made true of one wallet; the shell gives it an id, a version and a time."""
 
     type: EventType
-    payload: Opening | Movement | Reversal | HoldStep | Step
+    payload: Opening | Movement | Reversal | HoldStep | Step | Standing
 
 
 class Envelope(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -144,6 +156,24 @@ class TransferFailed(_Read, frozen=True, kw_only=True, tag=EventType.TRANSFER_FA
     payload: Step
 
 
+class WalletFrozen(_Read, frozen=True, kw_only=True, tag=EventType.WALLET_FROZEN.value):
+    """Money may not move on the wallet, the way that `direction` says."""
+
+    payload: Standing
+
+
+class WalletUnfrozen(_Read, frozen=True, kw_only=True, tag=EventType.WALLET_UNFROZEN.value):
+    """Money may move on the wallet again."""
+
+    payload: Standing
+
+
+class WalletClosed(_Read, frozen=True, kw_only=True, tag=EventType.WALLET_CLOSED.value):
+    """The wallet is empty and stays so."""
+
+    payload: Standing
+
+
 class HoldPlaced(_Read, frozen=True, kw_only=True, tag=EventType.HOLD_PLACED.value):
     """Money of the wallet is bound: it stays in the balance and is not available."""
 
@@ -185,6 +215,9 @@ Event = (
     | TransferCompleted
     | TransferCompensated
     | TransferFailed
+    | WalletFrozen
+    | WalletUnfrozen
+    | WalletClosed
     | HoldPlaced
     | HoldCaptured
     | HoldReleased

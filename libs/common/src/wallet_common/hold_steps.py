@@ -15,6 +15,7 @@ from wallet_common.money import from_minor, render
 from wallet_common.payloads import HoldStep
 from wallet_common.postings import in_minor, not_open, post, too_poor
 from wallet_common.wallet import (
+    Direction,
     EntryType,
     Posted,
     Rejected,
@@ -35,7 +36,7 @@ def place(wallet: Wallet | None, command: ask.PlaceHold, now: datetime | None) -
     amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
-    if refused := not_open(wallet) or too_poor(wallet, amount_minor):
+    if refused := not_open(wallet, Direction.OUT) or too_poor(wallet, amount_minor):
         return refused
     hold = Hold(
         id=command.operation_id,
@@ -57,7 +58,7 @@ def capture(
     if isinstance(wanted, Rejected):
         return wanted
     wallet, hold, amount_minor = wanted
-    if refused := not_open(wallet):
+    if refused := not_open(wallet, Direction.OUT):
         return refused
     freed, hold = _binding(wallet, -amount_minor), hold.captured(amount_minor)
     if command.to_wallet_id is None:

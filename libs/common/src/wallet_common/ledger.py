@@ -4,12 +4,13 @@ from typing import assert_never
 
 import msgspec
 
-from wallet_common import commands as ask, hold_steps, transfer_steps
+from wallet_common import commands as ask, hold_steps, standing, transfer_steps
 from wallet_common.events import EventType, Fact
 from wallet_common.money import render
 from wallet_common.payloads import Movement, Opening, Reversal
 from wallet_common.postings import in_minor, not_open, post, too_full, too_poor
 from wallet_common.wallet import (
+    Direction,
     EntryType,
     Posted,
     Rejected,
@@ -52,6 +53,12 @@ def decide(wallet: Wallet | None, command: ask.Command, around: Surroundings) ->
             return hold_steps.capture(wallet, command, around)
         case ask.ReleaseHold():
             return hold_steps.release(wallet, command, around.hold)
+        case ask.FreezeWallet():
+            return standing.freeze(wallet, command)
+        case ask.UnfreezeWallet():
+            return standing.unfreeze(wallet, command)
+        case ask.CloseWallet():
+            return standing.close(wallet, command, is_paying=around.is_paying)
         case ask.ExpireHolds():
             return hold_steps.look_after(wallet)
         case _:
@@ -88,7 +95,7 @@ def _deposit(wallet: Wallet | None, command: ask.Deposit) -> Posted | Rejected:
     amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
-    if refused := not_open(wallet) or too_full(wallet, amount_minor):
+    if refused := not_open(wallet, Direction.IN) or too_full(wallet, amount_minor):
         return refused
     return _move(wallet, command, EntryType.DEPOSIT, EventType.FUNDS_DEPOSITED, amount_minor)
 
@@ -99,7 +106,7 @@ def _withdraw(wallet: Wallet | None, command: ask.Withdraw) -> Posted | Rejected
     amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
-    if refused := not_open(wallet) or too_poor(wallet, amount_minor):
+    if refused := not_open(wallet, Direction.OUT) or too_poor(wallet, amount_minor):
         return refused
     return _move(wallet, command, EntryType.WITHDRAW, EventType.FUNDS_WITHDRAWN, -amount_minor)
 

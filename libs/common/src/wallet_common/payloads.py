@@ -58,6 +58,19 @@ class HoldStep(Movement, frozen=True, rename="camel", omit_defaults=True, kw_onl
     to_wallet_id: str | None = None
 
 
+class Standing(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """
+    The payload of a wallet that was frozen, unfrozen or closed: its status from then on.
+
+    `direction` is which way the money of a frozen one may not move: `in`, `out` or `both`.
+    """
+
+    currency: str
+    status: str
+    direction: str | None = None
+    reason: str | None = None
+
+
 class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """
     The payload of a fraud flag: what was compared with what, and the events that show it.
@@ -75,4 +88,4 @@ class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, k
     window_seconds: int | None = None
 
 
-Payload = Opening | Movement | Reversal | HoldStep | Step | Verdict
+Payload = Opening | Movement | Reversal | HoldStep | Step | Standing | Verdict

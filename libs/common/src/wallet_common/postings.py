@@ -4,7 +4,15 @@ import msgspec
 
 from wallet_common.errors import InvalidAmount
 from wallet_common.money import MAX_MINOR, Amount
-from wallet_common.wallet import Entry, EntryType, Rejected, RejectionReason, Wallet, WalletStatus
+from wallet_common.wallet import (
+    Direction,
+    Entry,
+    EntryType,
+    Rejected,
+    RejectionReason,
+    Wallet,
+    WalletStatus,
+)
 
 
 def in_minor(amount: Amount, wallet: Wallet) -> int | Rejected:
@@ -22,13 +30,15 @@ def wrong_currency(wallet: Wallet, currency: str) -> Rejected | None:
     return Rejected(RejectionReason.CURRENCY_MISMATCH, wallet.currency)
 
 
-def not_open(wallet: Wallet) -> Rejected | None:
-    """Refuse a wallet whose status lets no money move."""
+def not_open(wallet: Wallet, way: Direction) -> Rejected | None:
+    """Refuse a wallet whose status lets no money move that way, in or out."""
     match wallet.status:
         case WalletStatus.ACTIVE:
             return None
-        case WalletStatus.FROZEN:
+        case WalletStatus.FROZEN if wallet.frozen in {None, Direction.BOTH, way}:
             return Rejected(RejectionReason.WALLET_FROZEN)
+        case WalletStatus.FROZEN:
+            return None
         case WalletStatus.CLOSED:
             return Rejected(RejectionReason.WALLET_CLOSED)
 

@@ -15,6 +15,7 @@ from wallet_common.payloads import Step
 from wallet_common.postings import in_minor, not_open, post, too_full, too_poor, wrong_currency
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import (
+    Direction,
     EntryType,
     Posted,
     Rejected,
@@ -39,7 +40,11 @@ def debit(
         return Rejected(RejectionReason.RECIPIENT_NOT_FOUND)
     refused = (
         wrong_currency(recipient, wallet.currency)
-        or (None if ask.is_reversal(command) else not_open(recipient) or not_open(wallet))
+        or (
+            None
+            if ask.is_reversal(command)
+            else not_open(recipient, Direction.IN) or not_open(wallet, Direction.OUT)
+        )
         or too_poor(wallet, amount_minor)
     )
     if refused:
@@ -74,7 +79,7 @@ def credit(wallet: Wallet | None, command: ask.CreditTransfer) -> Posted | Rejec
         return Rejected(RejectionReason.RECIPIENT_NOT_FOUND)
     refused = (
         wrong_currency(wallet, command.currency)
-        or (None if ask.is_reversal(command) else not_open(wallet))
+        or (None if ask.is_reversal(command) else not_open(wallet, Direction.IN))
         or too_full(wallet, command.amount_minor)
     )
     if refused:

@@ -19,6 +19,14 @@ class WalletStatus(StrEnum):
     CLOSED = "closed"
 
 
+class Direction(StrEnum):
+    """Which way money may not move on a frozen wallet."""
+
+    IN = "in"
+    OUT = "out"
+    BOTH = "both"
+
+
 class RejectionReason(StrEnum):
     """Why a command was declined; the values are the `code` that callers see."""
 
@@ -29,6 +37,7 @@ class RejectionReason(StrEnum):
     WALLET_FROZEN = "wallet_frozen"
     WALLET_CLOSED = "wallet_closed"
     RECIPIENT_NOT_FOUND = "recipient_not_found"
+    WALLET_NOT_EMPTY = "wallet_not_empty"
     HOLD_EXCEEDED = "hold_exceeded"
     HOLD_CLOSED = "hold_closed"
     HOLD_EXPIRED = "hold_expired"
@@ -80,7 +89,11 @@ COUNTER_ACCOUNTS: Final = {
 
 
 class Wallet(msgspec.Struct, frozen=True):
-    """A wallet as it stands; `version` counts its events. Money in minor units of `currency`."""
+    """
+    A wallet as it stands; `version` counts its events. Money in minor units of `currency`.
+
+    `frozen` is which way a frozen wallet's money may not move; None of such a one: both.
+    """
 
     id: str
     currency: str
@@ -89,6 +102,7 @@ class Wallet(msgspec.Struct, frozen=True):
     held_minor: int = 0
     status: WalletStatus = WalletStatus.ACTIVE
     version: int = 0
+    frozen: Direction | None = None
 
     @property
     def available_minor(self) -> int:
@@ -133,7 +147,8 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     `recipient` is an unlocked look at where a transfer goes, `sibling` the wallet that the same
     owner already has in the same currency, `transfer` the row that a later step continues, `hold`
-    the one that is captured or released, `now` the time at which it is decided.
+    the one that is captured or released, `now` the time at which it is decided, `is_paying` that
+    a transfer of the wallet is on its way.
     """
 
     recipient: Wallet | None = None
@@ -141,3 +156,4 @@ class Surroundings(msgspec.Struct, frozen=True):
     transfer: Transfer | None = None
     hold: Hold | None = None
     now: datetime | None = None
+    is_paying: bool = False

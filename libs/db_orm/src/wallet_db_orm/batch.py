@@ -58,8 +58,10 @@ class Batch:
         self.siblings: dict[tuple[str, str], Wallet] = {}
         self.operations: dict[tuple[str, str], Operation] = {}
         self.transfers: dict[str, StoredTransfer] = {}
+        self.paying: set[str] = set()
         self.holds: dict[str, StoredHold] = {}
         self.changed_holds: set[str] = set()
+        self.stood: set[str] = set()
         self.opened: dict[str, str | None] = {}
         self.moved: set[str] = set()
         self.rows: dict[str, list[Sequence[object]]] = defaultdict(list)
@@ -99,8 +101,9 @@ class Batch:
             stored = self.transfers.get(command.transfer_id)
             return stored.transfer if stored and stored.transfer.is_final else None
         earlier = self.operations.get((command.wallet_id, ask.key(command) or ""))
-        if earlier is None or isinstance(command, (ask.OpenWallet, ask.ExpireHolds)):
+        if earlier is None:
             return None
+        assert not isinstance(command, (ask.OpenWallet, ask.ExpireHolds, ask.Stand)), "no key"
         # A cancelled key has one answer, whatever is asked with it.
         if not isinstance(command, (ask.CancelKey, ask.CreditTransfer)) and (
             not earlier.was_cancelled
@@ -118,7 +121,13 @@ class Batch:
         if isinstance(outcome, Posted):
             self._post(order, outcome)
         match command:
-            case ask.OpenWallet() | ask.ExpireHolds():
+            case (
+                ask.OpenWallet()
+                | ask.FreezeWallet()
+                | ask.UnfreezeWallet()
+                | ask.CloseWallet()
+                | ask.ExpireHolds()
+            ):
                 return outcome.wallet if isinstance(outcome, Posted) else outcome
             case ask.CompleteTransfer():
                 return self._finish(outcome)
@@ -141,6 +150,8 @@ class Batch:
                 return Surroundings(sibling=self.siblings.get((owner_id, command.currency)))
             case ask.DebitTransfer(to_wallet_id=to_wallet_id):
                 return Surroundings(recipient=self._recipient(to_wallet_id))
+            case ask.CloseWallet():
+                return Surroundings(is_paying=self._is_paying(command.wallet_id))
             case ask.PlaceHold():
                 return Surroundings(now=self.now)
             case ask.CaptureHold() | ask.ReleaseHold():
@@ -155,6 +166,11 @@ class Batch:
             case _:
                 return Surroundings()
 
+    def _is_paying(self, wallet_id: str) -> bool:
+        """Say whether a transfer of the wallet is on its way, one of this transaction included."""
+        begun = [each.transfer for each in self.transfers.values() if not each.transfer.is_final]
+        return wallet_id in self.paying or any(each.from_wallet_id == wallet_id for each in begun)
+
     def _recipient(self, wallet_id: str | None) -> Wallet | None:
         if wallet_id is None:
             return None
@@ -163,6 +179,8 @@ class Batch:
     def _post(self, order: Order, posted: Posted) -> None:
         """Take over the wallet as it is now; note its events and its entry."""
         wallet, command = posted.wallet, order.command
+        if isinstance(command, ask.Stand) and posted.facts:
+            self.stood.add(wallet.id)
         self.wallets[wallet.id] = wallet
         if posted.created:
             self.opened[wallet.id] = (
@@ -204,7 +222,7 @@ class Batch:
     def _enter(self, order: Order, posted: Posted, entry: Entry) -> None:
         wallet, command = posted.wallet, order.command
         moves_nothing = (ask.OpenWallet, ask.CancelKey, ask.CompleteTransfer, ask.ExpireHolds)
-        assert not isinstance(command, moves_nothing), "these have no entry"
+        assert not isinstance(command, (*moves_nothing, ask.Stand)), "these have no entry"
         row = (
             (wallet.id, entry.version, entry.type, entry.amount_minor, entry.balance_after_minor)
             + (wallet.currency, COUNTER_ACCOUNTS[entry.type], command.operation_id)

@@ -21,8 +21,8 @@ async def wallet_at(engine: AsyncEngine, wallet_id: str, at: datetime) -> Row[An
 _WALLET_AT: Final = text("""
 SELECT w.id, w.owner_id, w.currency, coalesce(entry.balance_after_minor, 0) AS balance_minor,
     (coalesce(bound.minor, 0) - coalesce(noted.minor, 0) - coalesce(due.minor, 0))::bigint
-        AS held_minor, w.status, latest.wallet_version AS version, w.created_at,
-    latest.occurred_at AS updated_at, w.metadata
+        AS held_minor, coalesce(stood.status, 'active') AS status,
+    latest.wallet_version AS version, w.created_at, latest.occurred_at AS updated_at, w.metadata
 FROM wallets AS w
 CROSS JOIN LATERAL (
     SELECT wallet_version, occurred_at FROM events
@@ -34,6 +34,12 @@ LEFT JOIN LATERAL (
     WHERE wallet_id = w.id AND wallet_version <= latest.wallet_version
     ORDER BY wallet_version DESC LIMIT 1
 ) AS entry ON true
+LEFT JOIN LATERAL (
+    SELECT payload ->> 'status' AS status FROM events
+    WHERE wallet_id = w.id AND wallet_version <= latest.wallet_version
+        AND type IN ('WalletFrozen', 'WalletUnfrozen', 'WalletClosed')
+    ORDER BY wallet_version DESC LIMIT 1
+) AS stood ON true
 LEFT JOIN LATERAL (
     SELECT replace(payload ->> 'held', '.', '')::bigint AS minor FROM events
     WHERE wallet_id = w.id AND wallet_version <= latest.wallet_version

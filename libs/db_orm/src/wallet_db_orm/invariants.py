@@ -9,6 +9,7 @@ from wallet_db_orm.invariants_of_chains import CHAINS, HEADS_THEN, SEALED
 from wallet_db_orm.invariants_of_holds import OF_HOLDS, STORIES
 from wallet_db_orm.invariants_of_operations import DONE, OF_OPERATIONS
 from wallet_db_orm.invariants_of_settlements import OF_SETTLEMENTS
+from wallet_db_orm.invariants_of_standing import STANDING
 from wallet_db_orm.invariants_of_the_server import OF_THE_SERVER
 from wallet_db_orm.invariants_of_transfers import OF_TRANSFERS
 from wallet_db_orm.invariants_of_wallets import NEVER_BACK, OF_WALLETS
@@ -24,6 +25,7 @@ INVARIANTS: Final[tuple[Check, ...]] = (
     *OF_OPERATIONS,
     *OF_TRANSFERS,
     *OF_HOLDS,
+    STANDING,
     *OF_SETTLEMENTS,
     *EXAMINATIONS,
 )

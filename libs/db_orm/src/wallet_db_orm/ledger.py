@@ -82,6 +82,9 @@ async def _read(
     if recipients := [to for c in commands if (to := ask.pays_to(c)) is not None]:
         rows = await connection.fetch(sql.READ_WALLETS, recipients)
         batch.recipients = {row.id: wallet_of(row) for row in rows}
+    if closing := [c.wallet_id for c in commands if isinstance(c, ask.CloseWallet)]:
+        rows = await connection.fetch(sql.READ_PAYING, closing)
+        batch.paying = {row.id for row in rows}
     if owned := [(c.owner_id, c.currency) for c in commands if isinstance(c, ask.OpenWallet)]:
         rows = await connection.fetch(
             sql.READ_SIBLINGS, *sql.transpose(owned, ("owner_id", "currency"))
@@ -136,6 +139,10 @@ async def _write(connection: Driver, batch: Batch) -> None:
     if finished := batch.rows["finished"]:
         columns = sql.transpose(finished, sql.FINISHED_COLUMNS)
         await connection.execute(sql.FINISH_TRANSFERS, *columns, batch.now)
+    if stood := [batch.wallets[wallet_id] for wallet_id in sorted(batch.stood)]:
+        standing = [(wallet.id, wallet.status, wallet.frozen) for wallet in stood]
+        columns = sql.transpose(standing, sql.STOOD_COLUMNS)
+        await connection.execute(sql.CHANGE_STANDING, *columns)
     if placed := batch.rows["holds"]:
         columns = sql.transpose(placed, sql.PLACED_COLUMNS)
         await connection.execute(sql.PLACE_HOLDS, *columns)

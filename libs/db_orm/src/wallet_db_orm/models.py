@@ -6,6 +6,7 @@ import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON, UUID
 
 from wallet_db_orm import storage
+from wallet_db_orm.event_models import events, feed, outbox
 from wallet_db_orm.evidence_models import (
     archived_partitions,
     audit_seals,
@@ -16,7 +17,7 @@ from wallet_db_orm.evidence_models import (
 from wallet_db_orm.hold_models import holds
 from wallet_db_orm.limit_models import rate_limits
 from wallet_db_orm.private_models import owner_keys, pii_index
-from wallet_db_orm.schema import INSTANT, NO_HASH, NOW, metadata, required
+from wallet_db_orm.schema import INSTANT, NO_HASH, metadata, required
 from wallet_db_orm.worker_models import (
     dead_letters,
     discarded_letters,
@@ -71,12 +72,18 @@ wallets: Final = sa.Table(
     required("updated_at", INSTANT),
     # The hash of its newest entry; zeros before the first.
     required("head", sa.LargeBinary, server_default=NO_HASH),
+    # Which way the money of a frozen one may not move; without it: both.
+    sa.Column("frozen", sa.Text),
     sa.CheckConstraint("balance_minor >= 0", name="balance_not_negative"),
     sa.CheckConstraint("held_minor >= 0 AND held_minor <= balance_minor", name="held_is_covered"),
     sa.CheckConstraint("version >= 1", name="version_positive"),
     sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_code"),
     sa.CheckConstraint("status IN ('active', 'frozen', 'closed')", name="status_known"),
     sa.CheckConstraint("octet_length(head) = 32", name="head_is_a_hash"),
+    sa.CheckConstraint(
+        "frozen IS NULL OR (status = 'frozen' AND frozen IN ('in', 'out', 'both'))",
+        name="frozen_some_way",
+    ),
     sa.Index(
         "uq_wallets_owner_id_currency",
         "owner_id",
@@ -184,72 +191,6 @@ transfers: Final = sa.Table(
         "ix_transfers_unfinished", "initiated_at", postgresql_where=sa.text("state = 'debited'")
     ),
     postgresql_with={"fillfactor": "80", **storage.CHANGED},
-)
-
-# The facts, gap-free by wallet version; a verdict about a wallet has no version. Append-only.
-events: Final = sa.Table(
-    "events",
-    metadata,
-    sa.Column("wallet_id", sa.Text, primary_key=True),
-    sa.Column("id", UUID, primary_key=True),
-    sa.Column("wallet_version", sa.BigInteger),
-    required("type", sa.Text),
-    sa.Column("transfer_id", UUID),
-    sa.Column("audit_id", UUID),
-    sa.Column("trace_id", sa.Text),
-    required("payload", JSON),
-    required("occurred_at", INSTANT),
-    sa.UniqueConstraint("wallet_id", "wallet_version"),
-    sa.CheckConstraint(
-        "(wallet_version IS NULL) = (type = 'WalletFlagged')", name="steps_are_versioned"
-    ),
-    # The fraud window, without a walk through a busy wallet's other events.
-    sa.Index(
-        "ix_events_withdrawals",
-        "wallet_id",
-        "occurred_at",
-        postgresql_where=sa.text("type = 'FundsWithdrawn'"),
-    ),
-    # What was held at an instant, without a walk through all that moved since.
-    sa.Index(
-        "ix_events_holds",
-        "wallet_id",
-        "wallet_version",
-        postgresql_where=sa.text(
-            "type IN ('HoldPlaced', 'HoldCaptured', 'HoldReleased', 'HoldExpired')"
-        ),
-    ),
-    postgresql_with=storage.ADDED,
-)
-
-# Events not yet confirmed by the broker. `position` is drawn while the wallet is locked, so the
-# visible rows of one wallet are in order in every snapshot. A published row is deleted. `answer` is
-# what goes out instead of an event: to another service, about a transaction of its own.
-outbox: Final = sa.Table(
-    "outbox",
-    metadata,
-    sa.Column("position", sa.BigInteger, sa.Identity(always=True), primary_key=True),
-    required("wallet_id", sa.Text),
-    required("event_id", UUID),
-    required("recorded_at", INSTANT, server_default=NOW),
-    sa.Column("answer", JSON),
-    # So often an operator has put it back after it died; the feed has it already.
-    required("replays", sa.SmallInteger, server_default=sa.text("0")),
-    sa.CheckConstraint("replays >= 0", name="replays_counted"),
-    postgresql_with=storage.CHURNED,
-)
-
-# Every event that has left, in the order in which it did: `position` is 1, 2, 3 … without a gap,
-# given by the one relay in the transaction that removes the event from the outbox.
-feed: Final = sa.Table(
-    "feed",
-    metadata,
-    sa.Column("position", sa.BigInteger, primary_key=True, autoincrement=False),
-    required("wallet_id", sa.Text),
-    required("event_id", UUID),
-    required("published_at", INSTANT, server_default=sa.text("clock_timestamp()")),
-    sa.Index("ix_feed_wallet_id_position", "wallet_id", "position"),
-    postgresql_with=storage.ADDED,
 )
 
 # Every changing HTTP request and how it was answered. Append-only, partitioned by month: an id is

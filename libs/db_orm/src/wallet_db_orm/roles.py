@@ -68,7 +68,9 @@ PRIVILEGES: Final[Mapping[str, Mapping[str, str]]] = {
         " total_transferred_out_minor, last_activity_at, suspicious, suspicious_reason,"
         " suspicious_at)"
     ),
-    "wallets": _both("INSERT, UPDATE (balance_minor, held_minor, version, updated_at, head)"),
+    "wallets": _both(
+        "INSERT, UPDATE (balance_minor, held_minor, status, frozen, version, updated_at, head)"
+    ),
 }
 # Whatever else is there is executed by nobody but the owner.
 _EXECUTED: Final = {"make_audit_month(date)": (API, WORKER)}

@@ -9,7 +9,7 @@ from wallet_common.events import Envelope
 from wallet_common.holds import Hold, HoldStatus
 from wallet_common.operations import Operation, Outcome
 from wallet_common.transfer import Transfer, TransferState
-from wallet_common.wallet import Wallet, WalletStatus
+from wallet_common.wallet import Direction, Wallet, WalletStatus
 from wallet_db_orm.audit import DeferredAudit
 
 _STATUSES = {status.value: status for status in WalletStatus}
@@ -39,9 +39,10 @@ class StoredHold(msgspec.Struct, frozen=True):
 
 def wallet_of(row: Sequence[Any]) -> Wallet:
     """Read a row of `statements.READ_WALLETS`, or of LOCK_WALLETS, which ends with the head."""
-    wallet_id, currency, owner_id, balance_minor, held_minor, status, version = row[:7]
+    wallet_id, currency, owner_id, balance_minor, held_minor, status, version, frozen = row[:8]
     return Wallet(
-        wallet_id, currency, owner_id, balance_minor, held_minor, _STATUSES[status], version
+        *(wallet_id, currency, owner_id, balance_minor, held_minor, _STATUSES[status], version),
+        frozen and Direction(frozen),
     )
 
 

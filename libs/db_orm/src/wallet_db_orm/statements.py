@@ -51,6 +51,7 @@ PLACED_COLUMNS: Final = (
 CHANGED_COLUMNS: Final = (
     *("wallet_id", "id", "captured_minor", "released_minor", "expired_minor", "status"),
 )
+STOOD_COLUMNS: Final = ("id", "status", "frozen")
 MOVED_COLUMNS: Final = ("id", "balance_minor", "held_minor", "version", "head")
 FINISHED_COLUMNS: Final = (
     *("from_wallet_id", "id", "state", "from_balance_minor", "to_balance_minor", "reason"),
@@ -103,7 +104,9 @@ def transpose(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> list[
     ]
 
 
-_WALLET_COLUMNS: Final = "id, currency, owner_id, balance_minor, held_minor, status, version"
+_WALLET_COLUMNS: Final = (
+    "id, currency, owner_id, balance_minor, held_minor, status, version, frozen"
+)
 
 # THE locking statement. FOR NO KEY UPDATE lets foreign-key checks pass; id order prevents deadlock.
 # Only under the lock is `head` what the next entry continues.
@@ -181,6 +184,20 @@ FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6
     AS after (wallet_id, id, captured_minor, released_minor, expired_minor, status)
 WHERE h.wallet_id = after.wallet_id AND h.id = after.id
     AND h.wallet_id = ANY($1::text[]) AND h.id = ANY($2::uuid[])
+"""
+
+# How wallets stand, in a transaction that moves them on as well.
+CHANGE_STANDING: Final = """
+UPDATE wallets AS w SET status = after.status, frozen = after.frozen
+FROM unnest($1::text[], $2::text[], $3::text[]) AS after (id, status, frozen)
+WHERE w.id = after.id AND w.id = ANY($1::text[])
+"""
+
+# Of these wallets, those of which a transfer is on its way. All that are on their way are looked
+# through, along their own index: at any time there are few.
+READ_PAYING: Final = """
+SELECT DISTINCT from_wallet_id AS id FROM transfers
+WHERE state = 'debited' AND initiated_at > '-infinity' AND from_wallet_id = ANY($1::text[])
 """
 
 OPEN_WALLETS: Final = insert_many(

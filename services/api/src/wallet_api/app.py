@@ -28,6 +28,7 @@ from wallet_api import (
     openapi,
     reads,
     routes,
+    standing,
 )
 from wallet_api.books import Books, open_books
 from wallet_api.edge import Edge
@@ -43,6 +44,7 @@ AnyRequest = Request[Any, Any, Any]
 # What knows which query parameters it has.
 _STRICT: Final = (
     *(*routes.HANDLERS, *batches.HANDLERS, *lists.HANDLERS, *reads.HANDLERS, *holds.HANDLERS),
+    *standing.HANDLERS,
     *(
         *feed.HANDLERS,
         *admin_audit.HANDLERS,

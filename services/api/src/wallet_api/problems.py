@@ -44,6 +44,7 @@ _DETAILS: Final = {
     RejectionReason.WALLET_FROZEN: "The wallet is frozen.",
     RejectionReason.WALLET_CLOSED: "The wallet is closed.",
     RejectionReason.RECIPIENT_NOT_FOUND: "There is no wallet to transfer to.",
+    RejectionReason.WALLET_NOT_EMPTY: "The wallet is not empty.",
     RejectionReason.HOLD_CLOSED: "Nothing of the hold is left: it was captured or released.",
     RejectionReason.HOLD_EXPIRED: "The hold's time is over.",
     RejectionReason.HOLD_NOT_FOUND: "There is no such hold.",

@@ -24,7 +24,7 @@ from wallet_api.schemas import (
 )
 from wallet_api.security import forbidden
 from wallet_api.shortcut import Plain
-from wallet_common.commands import Ask, DebitTransfer, Deposit, OpenWallet, Withdraw
+from wallet_common.commands import Ask, DebitTransfer, Deposit, OpenWallet, Stand, Withdraw
 from wallet_common.money import is_currency
 from wallet_common.wallet import Rejected, Wallet
 from wallet_db_orm import queries
@@ -122,7 +122,7 @@ def asked(exchange: Exchange, books: Books, wallet_id: str, data: MoneyBody) -> 
     return desk.asked(books, wallet_id, request_id, data)
 
 
-def order(exchange: Exchange, books: Books, command: Ask | OpenWallet) -> Order:
+def order(exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand) -> Order:
     """Return the order of a command, whose making has read the whole body."""
     audit = Audited(exchange.audit_record(books.settings.pii_keys, is_understood=True), status_of)
     return Order(command, exchange.trace_id, exchange.id, audit, exchange.owner_id)

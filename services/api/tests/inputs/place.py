@@ -68,6 +68,8 @@ class Scene:
             owner = {"ownerId": owners[wallet_id]} if wallet_id in owners else {}
             self.post("/v1/wallets", "admin", id=wallet_id, **owner)
         self.post("/v1/wallets", "admin", id="euro", currency="EUR")
+        self.post("/v1/wallets/frozen/freeze", "admin", direction="both", reason="asked")
+        self.post("/v1/wallets/closed/close", "admin")
         for wallet_id, amount in [("w1", "1000"), ("w2", "50"), ("w9", "50")]:
             self.post(f"/v1/wallets/{wallet_id}/deposit", amount=amount, requestId="first")
         for wallet_id in ("hundred", "another-hundred"):

@@ -239,14 +239,15 @@ async def test_a_compensation_whose_process_dies(
     nth: int,
     state: str,
 ) -> None:
-    """The recipient closes after the debit, the process dies: one refund, and no credit ever."""
+    """The recipient is frozen after the debit, the process dies: one refund, and no credit ever."""
     await deposited(api, "from", "10.00")
     await deposited(api, "to", "1.00")
     body = {"amount": "4.00", "toWalletId": "to", "requestId": "k"}
     wire.hold(COMMITTED)
     async with asking(victim, "/from/transfer", body):
         await asyncio.wait_for(wire.holds.wait(), 60)
-        await sql.execute("UPDATE wallets SET status = 'closed' WHERE id = 'to'")
+        freeze = {"direction": "in", "reason": "asked"}
+        assert (await api.post("/v1/wallets/to/freeze", json=freeze)).status_code == 201
         wire.hold(held, nth)
         await asyncio.wait_for(wire.holds.wait(), 60)
         victim.kill()
@@ -255,9 +256,9 @@ async def test_a_compensation_whose_process_dies(
     await eventually(lambda: nobody_writes(sql))
     assert await state_of(sql) == state
     first = await api.post("/v1/wallets/from/transfer", json=body)
-    await sql.execute("UPDATE wallets SET status = 'active' WHERE id = 'to'")
+    await api.post("/v1/wallets/to/unfreeze", json={})
     again = await api.post("/v1/wallets/from/transfer", json=body)
-    assert (first.status_code, first.json()["code"]) == (422, "wallet_closed")
+    assert (first.status_code, first.json()["code"]) == (422, "wallet_frozen")
     assert (again.status_code, again.content) == (first.status_code, first.content)
     balances = await sql.fetch("SELECT id, balance_minor FROM wallets ORDER BY id")
     assert [tuple(each) for each in balances] == [("from", 1000), ("to", 100)]

@@ -78,10 +78,6 @@ class Books:
             asyncpg.connect(server.url(self._name))
         )
 
-    def set_status(self, wallet_id: str, status: str) -> None:
-        sql = "UPDATE wallets SET status = $2 WHERE id = $1"
-        assert self._runner.run(self._connection.execute(sql, wallet_id, status)) == "UPDATE 1"
-
     def wallets(self, prefix: str) -> dict[str, tuple[int, str, int]]:
         """Return balance, status and version of those whose id begins so."""
         sql = "SELECT id, balance_minor, status, version FROM wallets WHERE starts_with(id, $1)"

@@ -49,6 +49,10 @@ class Wallet:
     balance: int = 0
     status: str = "active"
     version: int = 1
+    frozen: str = ""
+
+    def is_shut(self, way: str) -> bool:
+        return self.status == "closed" or self.frozen in {way, "both"}
 
     def moved(self, amount: int, steps: int = 1) -> "Wallet":
         return replace(self, balance=self.balance + amount, version=self.version + steps)
@@ -99,8 +103,22 @@ class Model:
         told = {"balance": money(after.balance), "version": after.version}
         return 201, told | {"created": wallet is None, "currency": after.currency}
 
+    def stand(self, name: str, verb: str, direction: str) -> tuple[int, str]:
+        """Return the status that is answered, with the code or the standing, and do it."""
+        wallet = self.wallets[name]
+        if wallet.status == "closed":
+            return (201, "closed") if verb == "close" else (422, "wallet_closed")
+        if verb == "close" and wallet.balance:
+            return 422, "wallet_not_empty"
+        status = {"freeze": "frozen", "unfreeze": "active", "close": "closed"}[verb]
+        frozen = direction if verb == "freeze" else ""
+        if (status, frozen) != (wallet.status, wallet.frozen):
+            after = replace(wallet, status=status, frozen=frozen, version=wallet.version + 1)
+            self.wallets[name] = after
+        return 201, status
+
     def _refusal(self, call: Call, wallet: Wallet | None) -> dict[str, Any] | None:
-        sides = [wallet]
+        sides = [(wallet, "in" if call.verb == "deposit" else "out")]
         if call.verb == "transfer":
             other = self.wallets.get(call.to)
             assert wallet is not None
@@ -110,9 +128,9 @@ class Model:
                 return {"code": "recipient_not_found"}
             if other.currency != wallet.currency:
                 return {"code": "currency_mismatch"}
-            sides = [other, wallet]
-        for side in sides:
-            if side is not None and side.status != "active":
+            sides = [(other, "in"), (wallet, "out")]
+        for side, way in sides:
+            if side is not None and side.is_shut(way):
                 return {"code": f"wallet_{side.status}"}
         if call.verb != "deposit" and wallet is not None and wallet.balance < call.amount:
             needed = {"required": money(call.amount), "available": money(wallet.balance)}
@@ -172,11 +190,19 @@ class Town(RuleBasedStateMachine):
         assume(verb != told.call.verb)
         self._check_reused(self._ask(replace(told.call, verb=verb)), "type")
 
-    @rule(name=names, status=st.sampled_from(("active", "active", "frozen", "closed")))
-    def set_status(self, name: str, status: str) -> None:
+    @rule(
+        name=names,
+        verb=st.sampled_from(("unfreeze", "unfreeze", "freeze", "close")),
+        direction=st.sampled_from(("in", "out", "both")),
+    )
+    def stand(self, name: str, verb: str, direction: str) -> None:
         assume(name in self.model.wallets)
-        self.books.set_status(self.prefix + name, status)
-        self.model.wallets[name] = replace(self.model.wallets[name], status=status)
+        body = {"direction": direction, "reason": "asked"} if verb == "freeze" else {}
+        answer = self.twins.ask(f"/v1/wallets/{self.prefix}{name}/{verb}", body)
+        status, told = self.model.stand(name, verb, direction)
+        assert (answer.status_code, answer.json()["status" if status == 201 else "code"]) == (
+            *(status, told),
+        )
 
     @rule(name=names)
     def read(self, name: str) -> None:

@@ -1,0 +1,71 @@
+"""This module is where wallets are frozen, opened again and closed over HTTP."""
+
+from typing import Final
+
+from litestar import post
+from litestar.di import NamedDependency
+from litestar.params import JSONBody
+
+from wallet_api import personal, strict
+from wallet_api.books import Books
+from wallet_api.exchange import Exchange
+from wallet_api.openapi import refusals
+from wallet_api.problems import rejected
+from wallet_api.routes import order
+from wallet_api.schemas import WalletAnswer, WalletPath
+from wallet_api.standing_schemas import FreezeBody, StandingBody
+from wallet_common.commands import CloseWallet, FreezeWallet, Stand, UnfreezeWallet
+from wallet_common.wallet import Rejected, Wallet
+from wallet_db_orm import queries
+
+
+@post("/v1/wallets/{wallet_id:str}/freeze", responses=refusals(400, 404, 422), tags=["wallets"])
+async def freeze_wallet(
+    wallet_id: WalletPath,
+    data: JSONBody[FreezeBody],
+    exchange: NamedDependency[Exchange],
+    books: NamedDependency[Books],
+) -> WalletAnswer:
+    """Let no money move in, out or both ways; refunds and reversals find their way all the same."""
+    command = FreezeWallet(wallet_id=wallet_id, direction=data.direction, reason=data.reason)
+    return await _stands(exchange, books, command, data.request_id)
+
+
+@post("/v1/wallets/{wallet_id:str}/unfreeze", responses=refusals(400, 404, 422), tags=["wallets"])
+async def unfreeze_wallet(
+    wallet_id: WalletPath,
+    data: JSONBody[StandingBody],
+    exchange: NamedDependency[Exchange],
+    books: NamedDependency[Books],
+) -> WalletAnswer:
+    """Let money move again."""
+    command = UnfreezeWallet(wallet_id=wallet_id, reason=data.reason)
+    return await _stands(exchange, books, command, data.request_id)
+
+
+@post("/v1/wallets/{wallet_id:str}/close", responses=refusals(400, 404, 422), tags=["wallets"])
+async def close_wallet(
+    wallet_id: WalletPath,
+    data: JSONBody[StandingBody],
+    exchange: NamedDependency[Exchange],
+    books: NamedDependency[Books],
+) -> WalletAnswer:
+    """Close an empty wallet for ever: it has no balance, no hold and no transfer on its way."""
+    command = CloseWallet(wallet_id=wallet_id, reason=data.reason)
+    return await _stands(exchange, books, command, data.request_id)
+
+
+async def _stands(
+    exchange: Exchange, books: Books, command: Stand, key: str | None
+) -> WalletAnswer:
+    # Only its form is looked at: what is asked for is so, or becomes so, whatever the key.
+    strict.idempotency_key(exchange.headers, key)
+    settled = await books.lanes.submit(order(exchange, books, command))
+    exchange.is_audited = True
+    if isinstance(settled, Rejected):
+        raise rejected(settled)
+    assert isinstance(settled, Wallet)
+    return await personal.answer(books, await queries.wallet(books.database.fresh, settled.id))
+
+
+HANDLERS: Final = (freeze_wallet, unfreeze_wallet, close_wallet)

@@ -1,0 +1,29 @@
+"""This module is where the shapes of requests about a wallet's standing are declared."""
+
+from typing import Annotated
+
+import msgspec
+
+from wallet_api.schemas import Key
+from wallet_common.wallet import Direction
+
+Reason = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}$(?!\n)", max_length=1_000)]
+
+
+class StandingBody(
+    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", kw_only=True
+):
+    """Why; a `requestId` is not needed, for what is so already stays so."""
+
+    reason: Reason | None = None
+    request_id: Key | None = None
+
+
+class FreezeBody(
+    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", kw_only=True
+):
+    """Which way no money may move, and why; `requestId` as above."""
+
+    direction: Direction
+    reason: Reason
+    request_id: Key | None = None
