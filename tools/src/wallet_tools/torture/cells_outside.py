@@ -201,7 +201,6 @@ CALLERS: Final = (
         "half an hour at half load with faults of which no API and no worker dies",
         "memory, files, connections and outbox do not grow",
         torture="--minutes 30 --faults stop,pg,broker,lock,proxy",
-        gap="the memory of a worker: it grew by 33 MiB in the last run (docs/reports)",
     ),
 )
 
