@@ -4,7 +4,7 @@ from typing import Any
 
 import pytest
 
-from wallet_common import commands as ask
+from wallet_common import commands as ask, meanings
 from wallet_common.money import Amount
 
 TEN = Amount(10, 0)
@@ -49,7 +49,7 @@ def test_what_is_remembered_has_a_key_and_a_name(
     """The key is the caller's, or one no caller can spell; steps name their transfer."""
     assert ask.key(command) == key
     assert ask.transfer_id(command) == transfer_id
-    assert ask.operation_type(command) == name
+    assert meanings.operation_type(command) == name
 
 
 def test_what_is_not_remembered_has_no_key() -> None:
@@ -71,14 +71,15 @@ def test_what_puts_right_is_a_reversal() -> None:
 def test_the_meaning_is_what_the_caller_said() -> None:
     """Only what was given, by its name on the wire; steps and spent keys mean nothing more."""
     said = {"type": "transfer", "amount": "10", "toWalletId": "w2"}
-    assert ask.meaning(DEBIT) == said
+    assert meanings.meaning(DEBIT) == said
     whole = ask.Deposit(**ASKED, reference="ref", metadata='{"a": 1}', metadata_meaning='{"a":1}')
-    assert ask.meaning(whole) == {
+    assert meanings.meaning(whole) == {
         "type": "deposit",
         "amount": "10",
         "reference": "ref",
         "metadata": '{"a":1}',
     }
-    assert [ask.meaning(each) for each in (CANCEL, CREDIT, REFUND)] == [{}, {}, {}]
-    assert ask.differing_fields(said, said) == ()
-    assert ask.differing_fields(said, {"type": "deposit", "amount": "10"}) == ("toWalletId", "type")
+    assert [meanings.meaning(each) for each in (CANCEL, CREDIT, REFUND)] == [{}, {}, {}]
+    assert meanings.differing_fields(said, said) == ()
+    other = {"type": "deposit", "amount": "10"}
+    assert meanings.differing_fields(said, other) == ("toWalletId", "type")

@@ -51,19 +51,21 @@ HOLD_STEP = HoldStep(
     to_wallet_id="w2",
 )
 STANDING = Standing(currency="USD", status="frozen", direction="in", reason="asked")
+REVERSAL = Reversal(
+    amount="1.250",
+    currency="KWD",
+    new_balance="0.000",
+    request_id="r2",
+    operation_id="o2",
+    reversed_operation_id="o1",
+    reason="chargeback",
+)
 PAYLOADS: dict[EventType, Payload] = {
     EventType.WALLET_CREATED: Opening("USD", "alice", "0.00"),
     EventType.FUNDS_DEPOSITED: MOVEMENT,
     EventType.FUNDS_WITHDRAWN: MOVEMENT,
-    EventType.DEPOSIT_REVERSED: Reversal(
-        amount="1.250",
-        currency="KWD",
-        new_balance="0.000",
-        request_id="r2",
-        operation_id="o2",
-        reversed_operation_id="o1",
-        reason="chargeback",
-    ),
+    EventType.DEPOSIT_REVERSED: REVERSAL,
+    EventType.WITHDRAWAL_REVERSED: REVERSAL,
     EventType.TRANSFER_INITIATED: STEP,
     EventType.TRANSFER_DEBITED: STEP,
     EventType.TRANSFER_CREDITED: STEP,

@@ -17,11 +17,10 @@ from wallet_common.commands import (
     ReverseDeposit,
     Withdraw,
     key,
-    meaning,
-    operation_type,
 )
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.events import EventType, Fact
+from wallet_common.meanings import meaning, operation_type
 from wallet_common.money import parse_amount
 from wallet_common.operations import Operation, Receipt, receipt
 from wallet_common.payloads import Movement

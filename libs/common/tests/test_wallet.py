@@ -35,6 +35,7 @@ def test_each_entry_has_its_other_leg() -> None:
         EntryType.DEPOSIT_REVERSAL: "@external",
         EntryType.WITHDRAW: "@external",
         EntryType.HOLD_CAPTURE: "@external",
+        EntryType.WITHDRAW_REVERSAL: "@external",
         EntryType.TRANSFER_DEBIT: "@transit",
         EntryType.TRANSFER_CREDIT: "@transit",
         EntryType.TRANSFER_REFUND: "@transit",

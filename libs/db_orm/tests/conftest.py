@@ -28,6 +28,7 @@ from wallet_db_orm.rows import StoredTransfer
 from wallet_db_orm.verify import verify
 from wallet_tools.postgres import PostgresServer
 
+Paying = DebitTransfer | commands.CaptureHold | commands.ReverseOperation
 APPLICATION, UNASKED = "wallet-test", "asked for by nobody"
 _keys = itertools.count(1)
 
@@ -69,19 +70,15 @@ class Ledger:
             with suppress(Busy):
                 return await self.record(command)
 
-    async def debit(
-        self, command: DebitTransfer | commands.CaptureHold, *, audited: bool = False
-    ) -> StoredTransfer:
+    async def debit(self, command: Paying, *, audited: bool = False) -> StoredTransfer:
         """Take a transfer's first step and no more, as a driver that dies right after it."""
         await self.post(command, audited=audited)
         return await self.stored(command)
 
-    async def stored(self, command: DebitTransfer | commands.CaptureHold) -> StoredTransfer:
+    async def stored(self, command: Paying) -> StoredTransfer:
         return await transfers.load(self.database.primary, command.wallet_id, command.operation_id)
 
-    async def transfer(
-        self, command: DebitTransfer | commands.CaptureHold, *, audited: bool = False
-    ) -> Transfer:
+    async def transfer(self, command: Paying, *, audited: bool = False) -> Transfer:
         return await self.finished(await self.debit(command, audited=audited))
 
     async def finished(self, stored: StoredTransfer) -> Transfer:

@@ -144,6 +144,14 @@ HOLD = {
     "trace_id": "'t'",
     "placed_at": NOW,
 }
+REVERSED = {
+    "wallet_id": "'w1'",
+    "operation_id": "gen_random_uuid()",
+    "reversal_id": "gen_random_uuid()",
+    "amount_minor": "1",
+    "original_minor": "1",
+    "occurred_at": NOW,
+}
 INDEXED = {"wallet_id": "'w1'", "key": "'email'", "digest": "sha256('')", "master_id": "'m1'"}
 GOOD: dict[str, dict[str, str]] = {
     "wallets": WALLET,
@@ -164,4 +172,5 @@ GOOD: dict[str, dict[str, str]] = {
     "pii_index": INDEXED,
     "proofs": PROOF,
     "holds": HOLD,
+    "reversals": REVERSED,
 }

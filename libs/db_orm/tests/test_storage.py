@@ -20,6 +20,7 @@ KIND = {
     "processed_events": storage.ADDED,
     "fraud_flags": storage.ADDED,
     "feed": storage.ADDED,
+    "reversals": storage.ADDED,
     "settlements": {"fillfactor": "80", **storage.CHANGED},
     "audit_seals": storage.ADDED,
     "checkpoint_heads": storage.ADDED,

@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGES = ("holds.md", "wallet-life.md")
+PAGES = ("holds.md", "past.md", "reversals.md", "wallet-life.md")
 BLOCK = re.compile(r"```http\n(.*?)```", re.DOTALL)
 EXCHANGE = re.compile(r"(GET|POST|PUT|DELETE) (\S+)(?: (\{.*\}))?\n(\d{3}) (\{.*\})")
 
@@ -35,6 +35,9 @@ def compare(told: Any, answered: Any, names: dict[str, str]) -> None:  # noqa: A
     if isinstance(told, dict):
         for key, value in told.items():
             compare(value, answered[key], names)
+    elif isinstance(told, list):
+        for value, other in zip(told, answered, strict=True):
+            compare(value, other, names)
     elif isinstance(told, str) and re.fullmatch(r"<\w+>", told):
         assert names.setdefault(told, answered) == answered
     else:

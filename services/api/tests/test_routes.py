@@ -14,7 +14,16 @@ WALLET = (
 )
 MONEY = ("walletId", "balance", "currency", "requestId", "created", "operationId", "version")
 TRANSFER = (
-    *("transferId", "fromWalletId", "toWalletId", "amount", "currency", "status", "requestId"),
+    *(
+        "transferId",
+        "operationId",
+        "fromWalletId",
+        "toWalletId",
+        "amount",
+        "currency",
+        "status",
+        "requestId",
+    ),
     *("fromBalance", "toBalance"),
 )
 Builder = Callable[..., Awaitable[str]]
@@ -123,7 +132,8 @@ async def test_a_transfer_tells_both_balances(api: httpx.AsyncClient, a_wallet: 
     asked = {"toWalletId": recipient, "amount": "30.5", "requestId": "k"}
     done = told(await api.post(f"/v1/wallets/{sender}/transfer", json=asked), 201, TRANSFER)
 
-    assert UUID(done.pop("transferId")).version == 7
+    assert UUID(done["transferId"]).version == 7
+    assert done.pop("transferId") == done.pop("operationId")
     assert done == {
         "fromWalletId": sender,
         "toWalletId": recipient,

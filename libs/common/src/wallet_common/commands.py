@@ -1,6 +1,7 @@
 """This module is where everything a caller may ask of a wallet is named."""
 
-from datetime import UTC, datetime
+from datetime import datetime
+from enum import StrEnum
 
 import msgspec
 
@@ -129,6 +130,36 @@ class CloseWallet(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class Reversible(StrEnum):
+    """What an operation has done that can be taken back, the whole of it or a part."""
+
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    TRANSFER = "transfer"
+
+
+class ReverseOperation(msgspec.Struct, frozen=True, kw_only=True):
+    """
+    Take back what the operation `reverses` did, whatever the wallet's status; all that is left of
+    it without an `amount`.
+
+    `wallet_id` is the one that gives back, or gets back what it withdrew; what a transfer brought
+    goes back `to_wallet_id`, its sender's. `original_minor` is what the operation moved.
+    """
+
+    wallet_id: str
+    request_id: str
+    operation_id: str
+    kind: Reversible
+    reverses: str
+    original_minor: int
+    amount: Amount | None = None
+    reason: str | None = None
+    to_wallet_id: str | None = None
+    reference: str | None = None
+    metadata: str | None = None
+
+
 class CancelKey(msgspec.Struct, frozen=True, kw_only=True):
     """
     Take a key so that nothing can happen under it any more.
@@ -187,7 +218,16 @@ class RefundTransfer(_TransferStep, frozen=True, kw_only=True):
         return f"refund {self.transfer_id}"
 
 
-Ask = Deposit | Withdraw | ReverseDeposit | DebitTransfer | PlaceHold | CaptureHold | ReleaseHold
+Ask = (
+    Deposit
+    | Withdraw
+    | ReverseDeposit
+    | DebitTransfer
+    | PlaceHold
+    | CaptureHold
+    | ReleaseHold
+    | ReverseOperation
+)
 TransferStep = CreditTransfer | CompleteTransfer | RefundTransfer
 # What is remembered under a key: an intent, a step that moves money, or that the key is spent.
 Keyed = Ask | CancelKey | CreditTransfer | RefundTransfer
@@ -201,7 +241,7 @@ def key(command: Command) -> str | None:
     match command:
         case Deposit() | Withdraw() | ReverseDeposit() | DebitTransfer() | CancelKey():
             return command.request_id
-        case PlaceHold() | CaptureHold() | ReleaseHold():
+        case PlaceHold() | CaptureHold() | ReleaseHold() | ReverseOperation():
             return command.request_id
         case CreditTransfer() | RefundTransfer():
             return command.key
@@ -218,7 +258,7 @@ def transfer_id(command: Command) -> str | None:
             return command.operation_id
         case CreditTransfer() | CompleteTransfer() | RefundTransfer():
             return command.transfer_id
-        case CaptureHold():
+        case CaptureHold() | ReverseOperation():
             return command.operation_id if command.to_wallet_id else None
         case _:
             return None
@@ -227,7 +267,7 @@ def transfer_id(command: Command) -> str | None:
 def pays_to(command: Command) -> str | None:
     """Return the recipient of the transfer that the command starts; None if it starts none."""
     match command:
-        case DebitTransfer() | CaptureHold():
+        case DebitTransfer() | CaptureHold() | ReverseOperation():
             return command.to_wallet_id
         case _:
             return None
@@ -242,56 +282,3 @@ def is_reversal(command: Command) -> bool:
             return command.reverses is not None
         case _:
             return False
-
-
-def meaning(command: Keyed) -> dict[str, str]:
-    """
-    Return what the caller meant, by wire name: equal meanings are the same intent.
-
-    The meaning of a step, and of a key that is spent, is told by the key alone.
-    """
-    if isinstance(command, (CancelKey, CreditTransfer, RefundTransfer)):
-        return {}
-    said = {
-        "type": operation_type(command),
-        "amount": None if command.amount is None else command.amount.canonical(),
-        "toWalletId": pays_to(command),
-    }
-    if isinstance(command, (CaptureHold, ReleaseHold)):
-        said["holdId"] = command.hold_id
-    else:
-        said |= {"reference": command.reference, "metadata": command.metadata_meaning}
-    if isinstance(command, PlaceHold) and command.expires_at is not None:
-        said["expiresAt"] = command.expires_at.astimezone(UTC).isoformat()
-    return {name: value for name, value in said.items() if value is not None}
-
-
-def operation_type(command: Keyed) -> str:
-    """Return the name under which the operation is recorded."""
-    match command:
-        case Deposit():
-            return "deposit"
-        case Withdraw():
-            return "withdraw"
-        case ReverseDeposit():
-            return "deposit_reversal"
-        case CancelKey():
-            return "cancellation"
-        case DebitTransfer():
-            return "transfer"
-        case PlaceHold():
-            return "hold"
-        case CaptureHold():
-            return "hold_capture"
-        case ReleaseHold():
-            return "hold_release"
-        case CreditTransfer():
-            return "transfer_credit"
-        case RefundTransfer():
-            return "transfer_refund"
-
-
-def differing_fields(first: dict[str, str], second: dict[str, str]) -> tuple[str, ...]:
-    """Return the wire names whose values differ, sorted; empty means the same intent."""
-    names = first.keys() | second.keys()
-    return tuple(sorted(name for name in names if first.get(name) != second.get(name)))

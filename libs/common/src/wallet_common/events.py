@@ -34,6 +34,7 @@ class EventType(StrEnum):
     FUNDS_DEPOSITED = "FundsDeposited"
     FUNDS_WITHDRAWN = "FundsWithdrawn"
     DEPOSIT_REVERSED = "DepositReversed"
+    WITHDRAWAL_REVERSED = "WithdrawalReversed"
     TRANSFER_INITIATED = "TransferInitiated"
     TRANSFER_DEBITED = "TransferDebited"
     TRANSFER_CREDITED = "TransferCredited"
@@ -114,6 +115,12 @@ class FundsWithdrawn(_Read, frozen=True, kw_only=True, tag=EventType.FUNDS_WITHD
 
 class DepositReversed(_Read, frozen=True, kw_only=True, tag=EventType.DEPOSIT_REVERSED.value):
     """A deposit was taken back to the outside: it should not have been."""
+
+    payload: Reversal
+
+
+class WithdrawalReversed(_Read, frozen=True, kw_only=True, tag=EventType.WITHDRAWAL_REVERSED.value):
+    """What had left came back from the outside: it should not have gone."""
 
     payload: Reversal
 
@@ -209,6 +216,7 @@ Event = (
     | FundsDeposited
     | FundsWithdrawn
     | DepositReversed
+    | WithdrawalReversed
     | TransferInitiated
     | TransferDebited
     | TransferCredited

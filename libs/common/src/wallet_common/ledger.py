@@ -4,10 +4,10 @@ from typing import assert_never
 
 import msgspec
 
-from wallet_common import commands as ask, hold_steps, standing, transfer_steps
+from wallet_common import commands as ask, hold_steps, reversal_steps, standing, transfer_steps
 from wallet_common.events import EventType, Fact
 from wallet_common.money import render
-from wallet_common.payloads import Movement, Opening, Reversal
+from wallet_common.payloads import Movement, Opening
 from wallet_common.postings import in_minor, not_open, post, too_full, too_poor
 from wallet_common.wallet import (
     Direction,
@@ -59,6 +59,8 @@ def decide(wallet: Wallet | None, command: ask.Command, around: Surroundings) ->
             return standing.unfreeze(wallet, command)
         case ask.CloseWallet():
             return standing.close(wallet, command, is_paying=around.is_paying)
+        case ask.ReverseOperation():
+            return reversal_steps.reverse(wallet, command, around)
         case ask.ExpireHolds():
             return hold_steps.look_after(wallet)
         case _:
@@ -118,19 +120,7 @@ def _reverse_deposit(wallet: Wallet | None, command: ask.ReverseDeposit) -> Post
     if isinstance(amount_minor, Rejected):
         return amount_minor
     # A frozen wallet is just where money lies that has to go back, so its status is not asked.
-    if refused := too_poor(wallet, amount_minor):
-        return refused
-    after, entry = post(wallet, EntryType.DEPOSIT_REVERSAL, -amount_minor)
-    reversal = Reversal(
-        amount=render(amount_minor, wallet.currency),
-        currency=wallet.currency,
-        new_balance=render(after.balance_minor, wallet.currency),
-        request_id=command.request_id,
-        operation_id=command.operation_id,
-        reversed_operation_id=command.reverses,
-        reason=command.reason,
-    )
-    return Posted(after, (Fact(EventType.DEPOSIT_REVERSED, reversal),), entry)
+    return reversal_steps.take_back(wallet, command, amount_minor)
 
 
 def _cancel_key(wallet: Wallet | None) -> Rejected:

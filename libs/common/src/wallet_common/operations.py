@@ -4,9 +4,10 @@ from datetime import datetime
 
 import msgspec
 
-from wallet_common.commands import Ask, differing_fields, meaning
+from wallet_common.commands import Ask
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.holds import Hold
+from wallet_common.meanings import differing_fields, meaning
 from wallet_common.wallet import Posted, Rejected, RejectionReason
 
 
@@ -26,7 +27,14 @@ class HoldReceipt(Receipt, frozen=True, omit_defaults=True, kw_only=True, tag="h
     held_minor: int
 
 
-Outcome = Receipt | HoldReceipt | Rejected
+class ReversalReceipt(Receipt, frozen=True, omit_defaults=True, kw_only=True, tag="reversed"):
+    """What a reversal tells besides: how much of which operation it has taken back."""
+
+    reverses: str
+    amount_minor: int
+
+
+Outcome = Receipt | HoldReceipt | ReversalReceipt | Rejected
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
@@ -62,7 +70,15 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
 
 def receipt(posted: Posted) -> Receipt:
     """Return what is remembered of a posting."""
-    wallet, hold = posted.wallet, posted.hold
+    wallet, hold, back = posted.wallet, posted.hold, posted.back
+    if back is not None:
+        return ReversalReceipt(
+            wallet.currency,
+            wallet.balance_minor,
+            wallet.version,
+            reverses=back.reverses,
+            amount_minor=back.amount_minor,
+        )
     if hold is not None:
         return HoldReceipt(
             wallet.currency,

@@ -24,7 +24,7 @@ class Movement(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, 
 
 
 class Reversal(Movement, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """The payload of a deposit taken back; `reversed_operation_id` is the deposit's."""
+    """The payload of what was taken back; `reversed_operation_id` is the first operation's."""
 
     reversed_operation_id: str
     reason: str | None = None

@@ -38,6 +38,8 @@ class RejectionReason(StrEnum):
     WALLET_CLOSED = "wallet_closed"
     RECIPIENT_NOT_FOUND = "recipient_not_found"
     WALLET_NOT_EMPTY = "wallet_not_empty"
+    ALREADY_REVERSED = "already_reversed"
+    REVERSAL_EXCEEDS_ORIGINAL = "reversal_exceeds_original"
     HOLD_EXCEEDED = "hold_exceeded"
     HOLD_CLOSED = "hold_closed"
     HOLD_EXPIRED = "hold_expired"
@@ -70,6 +72,7 @@ class EntryType(StrEnum):
     DEPOSIT = "deposit"
     DEPOSIT_REVERSAL = "deposit_reversal"
     WITHDRAW = "withdraw"
+    WITHDRAW_REVERSAL = "withdraw_reversal"
     HOLD_CAPTURE = "hold_capture"
     TRANSFER_DEBIT = "transfer_debit"
     TRANSFER_CREDIT = "transfer_credit"
@@ -81,6 +84,7 @@ COUNTER_ACCOUNTS: Final = {
     EntryType.DEPOSIT: "@external",
     EntryType.DEPOSIT_REVERSAL: "@external",
     EntryType.WITHDRAW: "@external",
+    EntryType.WITHDRAW_REVERSAL: "@external",
     EntryType.HOLD_CAPTURE: "@external",
     EntryType.TRANSFER_DEBIT: "@transit",
     EntryType.TRANSFER_CREDIT: "@transit",
@@ -119,6 +123,13 @@ class Entry(msgspec.Struct, frozen=True):
     version: int
 
 
+class Back(msgspec.Struct, frozen=True):
+    """How much of an operation a reversal has taken back, in minor units."""
+
+    reverses: str
+    amount_minor: int
+
+
 class Posted(msgspec.Struct, frozen=True):
     """The command took effect: the wallet afterwards, and all that must be written down."""
 
@@ -128,6 +139,7 @@ class Posted(msgspec.Struct, frozen=True):
     transfer: Transfer | None = None
     created: bool = False
     hold: Hold | None = None
+    back: Back | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True, omit_defaults=True, tag="rejected"):
@@ -147,8 +159,9 @@ class Surroundings(msgspec.Struct, frozen=True):
 
     `recipient` is an unlocked look at where a transfer goes, `sibling` the wallet that the same
     owner already has in the same currency, `transfer` the row that a later step continues, `hold`
-    the one that is captured or released, `now` the time at which it is decided, `is_paying` that
-    a transfer of the wallet is on its way.
+    the one that is captured or released, `now` the time at which it is decided. `is_paying` says
+    that a transfer of the wallet is on its way, `reversed_minor` how much of the operation was
+    taken back before.
     """
 
     recipient: Wallet | None = None
@@ -157,3 +170,4 @@ class Surroundings(msgspec.Struct, frozen=True):
     hold: Hold | None = None
     now: datetime | None = None
     is_paying: bool = False
+    reversed_minor: int = 0

@@ -12,7 +12,7 @@ from operator import itemgetter
 from msgspec.json import encode
 from msgspec.structs import replace
 
-from wallet_common import commands as ask, hold_steps
+from wallet_common import commands as ask, hold_steps, meanings
 from wallet_common.chain import NO_HASH, entry_digest, link
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.holds import Hold
@@ -28,6 +28,7 @@ from wallet_common.wallet import (
     Surroundings,
     Wallet,
 )
+from wallet_db_orm import batch_rows
 from wallet_db_orm.audit import DeferredAudit
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Applied, Order, Recorded, is_under_way
@@ -62,6 +63,7 @@ class Batch:
         self.holds: dict[str, StoredHold] = {}
         self.changed_holds: set[str] = set()
         self.stood: set[str] = set()
+        self.reversed: dict[tuple[str, str], int] = defaultdict(int)
         self.opened: dict[str, str | None] = {}
         self.moved: set[str] = set()
         self.rows: dict[str, list[Sequence[object]]] = defaultdict(list)
@@ -152,6 +154,11 @@ class Batch:
                 return Surroundings(recipient=self._recipient(to_wallet_id))
             case ask.CloseWallet():
                 return Surroundings(is_paying=self._is_paying(command.wallet_id))
+            case ask.ReverseOperation():
+                return Surroundings(
+                    recipient=self._recipient(command.to_wallet_id),
+                    reversed_minor=self.reversed[command.wallet_id, command.reverses],
+                )
             case ask.PlaceHold():
                 return Surroundings(now=self.now)
             case ask.CaptureHold() | ask.ReleaseHold():
@@ -205,6 +212,9 @@ class Batch:
             self._enter(order, posted, posted.entry)
         if posted.hold is not None:
             self._keep(order, posted.hold)
+        if isinstance(command, ask.ReverseOperation) and posted.back is not None:
+            self.reversed[wallet.id, command.reverses] += posted.back.amount_minor
+            self.rows["reversals"].append(batch_rows.reversal(command, posted.back, self.now))
 
     def _keep(self, order: Order, hold: Hold) -> None:
         """Note a hold that is new, or what became of one."""
@@ -213,11 +223,7 @@ class Batch:
             self.holds[hold.id] = replace(self.holds[hold.id], hold=hold)
             self.changed_holds.add(hold.id)
             return
-        self.rows["holds"].append(
-            (hold.wallet_id, hold.id, hold.currency, hold.amount_minor, hold.captured_minor)
-            + (hold.released_minor, hold.expired_minor, hold.status, hold.expires_at)
-            + (command.request_id, command.reference, command.metadata, order.trace_id, self.now)
-        )
+        self.rows["holds"].append(batch_rows.hold(hold, command, order, self.now))
 
     def _enter(self, order: Order, posted: Posted, entry: Entry) -> None:
         wallet, command = posted.wallet, order.command
@@ -239,19 +245,15 @@ class Batch:
             wallet_id=command.wallet_id,
             request_id=key,
             operation_id=command.operation_id,
-            type=ask.operation_type(command),
-            meaning=ask.meaning(command),
+            type=meanings.operation_type(command),
+            meaning=meanings.meaning(command),
             outcome=receipt(outcome) if isinstance(outcome, Posted) else outcome,
             trace_id=order.trace_id,
             audit_id=order.audit_id,
             occurred_at=self.now,
         )
         self.operations[operation.wallet_id, operation.request_id] = operation
-        meaning, told = encode(operation.meaning), encode(operation.outcome)
-        self.rows["operations"].append(
-            (operation.wallet_id, operation.request_id, operation.operation_id, operation.type)
-            + (meaning.decode(), told.decode(), order.trace_id, order.audit_id)
-        )
+        self.rows["operations"].append(batch_rows.operation(operation))
         return operation
 
     def _start(self, order: Order, outcome: Posted | Rejected) -> Transfer | None:
@@ -267,15 +269,9 @@ class Batch:
                 status_completed=status_of(replace(transfer, state=State.COMPLETED)),
                 status_failed=status_of(replace(transfer, state=State.FAILED)),
             )
-        self.transfers[transfer.id] = StoredTransfer(
-            transfer, order.trace_id, order.audit_id, deferred
-        )
-        self.rows["transfers"].append(
-            (transfer.from_wallet_id, transfer.id, transfer.to_wallet_id, transfer.amount_minor)
-            + (transfer.currency, transfer.state, transfer.request_id, transfer.from_balance_minor)
-            + (transfer.reference, transfer.metadata, order.trace_id, order.audit_id)
-            + (encode(deferred).decode() if deferred else None, transfer.reverses, self.now)
-        )
+        stored = StoredTransfer(transfer, order.trace_id, order.audit_id, deferred)
+        self.transfers[transfer.id] = stored
+        self.rows["transfers"].append(batch_rows.transfer(stored, self.now))
         return transfer
 
     def _finish(self, outcome: Posted | Rejected) -> Transfer | Rejected:

@@ -1,5 +1,11 @@
-"""This module is where a wallet is read as it stood at some instant, along indexes alone."""
+"""
+This module is where a wallet is read as it stood at some instant, along indexes alone.
 
+A wallet's versions have no gap, and its events' times follow each other: so the version of an
+instant is found by halving, an index probe for each half, however long the past is.
+"""
+
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -14,11 +20,49 @@ async def wallet_at(engine: AsyncEngine, wallet_id: str, at: datetime) -> Row[An
     return (await ask(engine, _WALLET_AT, {"wallet_id": wallet_id, "at": at})).one_or_none()
 
 
+async def statement(
+    engine: AsyncEngine,
+    wallet_id: str,
+    *,
+    since: datetime | None,
+    until: datetime | None,
+    limit: int,
+) -> Sequence[Row[Any]]:
+    """
+    Return the wallet's entries from `since` on and before `until`, oldest first, in one snapshot.
+
+    Each row has the times asked for (else from its beginning until now) and the balance at both;
+    without an entry there is one row with `wallet_version` None, without a wallet none.
+    """
+    asked = {"wallet_id": wallet_id, "since": since, "until": until, "limit": limit}
+    return (await ask(engine, _STATEMENT, asked)).all()
+
+
+def _version(comparison: str) -> str:
+    """Return the query of the wallet's last version whose time compares so; 0 before the first."""
+    return f"""(
+    WITH RECURSIVE search (low, high) AS (
+        SELECT 0::bigint, version FROM wallets WHERE id = :wallet_id
+        UNION ALL
+        SELECT CASE WHEN is_before THEN middle ELSE low END,
+            CASE WHEN is_before THEN high ELSE middle - 1 END
+        FROM search
+        CROSS JOIN LATERAL (SELECT (low + high + 1) / 2 AS middle) AS halved
+        CROSS JOIN LATERAL (
+            SELECT occurred_at {comparison} AS is_before FROM events
+            WHERE wallet_id = :wallet_id AND wallet_version = halved.middle OFFSET 0
+        ) AS probed
+        WHERE low < high
+    )
+    SELECT max(low) FROM search WHERE low = high
+)"""  # noqa: S608  # our own text
+
+
 # The version of that instant comes from the events, the balance from the last entry up to it.
 # Held is what the last event of a hold up to then says, without those whose time was over by then:
 # whoever next has the wallet's lock notes these before all else, so they follow at once; what
 # nobody has noted yet is still open.
-_WALLET_AT: Final = text("""
+_WALLET_AT: Final = text(f"""
 SELECT w.id, w.owner_id, w.currency, coalesce(entry.balance_after_minor, 0) AS balance_minor,
     (coalesce(bound.minor, 0) - coalesce(noted.minor, 0) - coalesce(due.minor, 0))::bigint
         AS held_minor, coalesce(stood.status, 'active') AS status,
@@ -26,8 +70,7 @@ SELECT w.id, w.owner_id, w.currency, coalesce(entry.balance_after_minor, 0) AS b
 FROM wallets AS w
 CROSS JOIN LATERAL (
     SELECT wallet_version, occurred_at FROM events
-    WHERE wallet_id = w.id AND wallet_version IS NOT NULL AND occurred_at <= :at
-    ORDER BY wallet_version DESC LIMIT 1
+    WHERE wallet_id = w.id AND wallet_version = {_version("<= :at")}
 ) AS latest
 LEFT JOIN LATERAL (
     SELECT balance_after_minor FROM ledger_entries
@@ -62,4 +105,41 @@ LEFT JOIN LATERAL (
     WHERE wallet_id = w.id AND status = 'open' AND expires_at <= :at
 ) AS due ON true
 WHERE w.id = :wallet_id
-""")
+""")  # noqa: S608  # our own text
+
+_STATEMENT: Final = text(f"""
+WITH span AS (
+    SELECT coalesce(CAST(:since AS timestamptz), created_at) AS since,
+        coalesce(CAST(:until AS timestamptz), statement_timestamp()) AS until
+    FROM wallets WHERE id = :wallet_id
+), bounds AS (
+    SELECT since, until, {_version("< (SELECT since FROM span)")} AS first,
+        {_version("< (SELECT until FROM span)")} AS last
+    FROM span
+)
+SELECT w.id, w.owner_id, w.currency, b.since, b.until,
+    coalesce(opening.balance_after_minor, 0) AS opening_minor,
+    coalesce(closing.balance_after_minor, 0) AS closing_minor,
+    line.wallet_version, line.type, line.amount_minor, line.balance_after_minor,
+    line.counter_account, line.operation_id, line.transfer_id, line.request_id, line.occurred_at,
+    line.reference
+FROM wallets AS w
+CROSS JOIN bounds AS b
+LEFT JOIN LATERAL (
+    SELECT balance_after_minor FROM ledger_entries
+    WHERE wallet_id = w.id AND wallet_version <= b.first
+    ORDER BY wallet_version DESC LIMIT 1
+) AS opening ON true
+LEFT JOIN LATERAL (
+    SELECT balance_after_minor FROM ledger_entries
+    WHERE wallet_id = w.id AND wallet_version <= b.last
+    ORDER BY wallet_version DESC LIMIT 1
+) AS closing ON true
+LEFT JOIN LATERAL (
+    SELECT * FROM ledger_entries
+    WHERE wallet_id = w.id AND wallet_version > b.first AND wallet_version <= b.last
+    ORDER BY wallet_version LIMIT :limit
+) AS line ON true
+WHERE w.id = :wallet_id
+ORDER BY line.wallet_version
+""")  # noqa: S608  # our own text

@@ -8,6 +8,7 @@ from wallet_db_orm.invariants_at_rest import AT_REST
 from wallet_db_orm.invariants_of_chains import CHAINS, HEADS_THEN, SEALED
 from wallet_db_orm.invariants_of_holds import OF_HOLDS, STORIES
 from wallet_db_orm.invariants_of_operations import DONE, OF_OPERATIONS
+from wallet_db_orm.invariants_of_reversals import REVERSALS
 from wallet_db_orm.invariants_of_settlements import OF_SETTLEMENTS
 from wallet_db_orm.invariants_of_standing import STANDING
 from wallet_db_orm.invariants_of_the_server import OF_THE_SERVER
@@ -26,11 +27,12 @@ INVARIANTS: Final[tuple[Check, ...]] = (
     *OF_TRANSFERS,
     *OF_HOLDS,
     STANDING,
+    REVERSALS,
     *OF_SETTLEMENTS,
     *EXAMINATIONS,
 )
 # Only whole: nothing tells what is new of what they look at, or it takes all there is.
-_WHOLE: Final = (*OF_SETTLEMENTS, STORIES, DONE, SEALED, HEADS_THEN, NEVER_BACK, INSIDE)
+_WHOLE: Final = (*OF_SETTLEMENTS, STORIES, REVERSALS, DONE, SEALED, HEADS_THEN, NEVER_BACK, INSIDE)
 
 
 def checks(*, at_rest: bool, is_whole: bool) -> tuple[Check, ...]:

@@ -19,7 +19,8 @@ AT_REST: Final = (
         SELECT coalesce(r.wallet_id, s.wallet_id) AS "walletId", '{}' AS "E4"
         FROM (
             SELECT w.id AS wallet_id, activity.last AS last_activity_at,
-                coalesce(sum(l.amount_minor) FILTER (WHERE l.type = 'deposit'), 0) AS deposited,
+                coalesce(sum(l.amount_minor) FILTER (
+                    WHERE l.type IN ('deposit', 'withdraw_reversal')), 0) AS deposited,
                 coalesce(-sum(l.amount_minor) FILTER (
                     WHERE l.type IN ('withdraw', 'deposit_reversal', 'hold_capture')), 0
                 ) AS withdrawn,

@@ -61,7 +61,7 @@ STORIES: Final = Reading(
     FROM holds AS h
     FULL JOIN told AS t ON t.wallet_id = h.wallet_id AND t.hold_id = h.id::text
     LEFT JOIN operations AS o ON o.wallet_id = h.wallet_id AND o.request_id = h.request_id
-        AND o.operation_id = h.id AND o.type = 'hold' AND o.outcome ->> 'type' = 'held'
+        AND o.operation_id = h.id AND o.type = 'hold' AND o.outcome::text LIKE '{"type":"held"%'
     LEFT JOIN wallets AS w ON w.id = h.wallet_id
     WHERE h.id IS NULL OR t.hold_id IS NULL OR o.wallet_id IS NULL OR t.times <> 1
         OR t.placed IS DISTINCT FROM h.amount_minor OR t.captured <> h.captured_minor

@@ -26,7 +26,7 @@ _OUTCOMES: Final = Reading(
             "the_operations",
         ),
     ),
-    """
+    r"""
     , posted AS (
         SELECT o.*, p.type AS outcome_type, p.balance_minor, p.version FROM the_operations AS o
         CROSS JOIN LATERAL json_to_record(
@@ -43,14 +43,15 @@ _OUTCOMES: Final = Reading(
     FULL JOIN the_entries AS e
         ON e.wallet_id = o.wallet_id AND e.operation_id = o.operation_id
     WHERE o.wallet_id IS NULL OR e.wallet_id IS NULL
-        OR o.outcome_type IS DISTINCT FROM
-            CASE o.type WHEN 'hold_capture' THEN 'held' ELSE 'posted' END
+        OR (o.outcome_type IN ('posted', CASE
+                WHEN o.type = 'hold_capture' THEN 'held'
+                WHEN o.type LIKE '%\_reversal' THEN 'reversed' END)) IS NOT TRUE
         OR o.request_id <> CASE e.type
             WHEN 'transfer_credit' THEN 'credit ' || e.transfer_id::text
             WHEN 'transfer_refund' THEN 'refund ' || e.transfer_id::text
             ELSE e.request_id END
         OR e.type <> CASE
-            WHEN o.type = 'transfer' THEN 'transfer_debit'
+            WHEN o.type IN ('transfer', 'transfer_reversal') THEN 'transfer_debit'
             WHEN o.type = 'hold_capture' AND e.transfer_id IS NOT NULL THEN 'transfer_debit'
             ELSE o.type END
         OR o.balance_minor IS DISTINCT FROM e.balance_after_minor::text
@@ -76,7 +77,8 @@ _ANSWERED: Final = """CASE
                     WHEN a.status = 503 THEN true
                     WHEN o.outcome::text LIKE '{"type":"rejected"%'
                         THEN a.status BETWEEN 400 AND 499
-                    WHEN o.type IN ('transfer', 'hold_capture') THEN a.status IN (201, 422)
+                    WHEN o.type IN ('transfer', 'hold_capture', 'transfer_reversal')
+                        THEN a.status IN (201, 422)
                     ELSE a.status = 201 END
             END"""
 

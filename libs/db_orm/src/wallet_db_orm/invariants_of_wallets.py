@@ -77,6 +77,8 @@ _ENTRIES: Final = Reading(
                     NOT CASE l.type
                         WHEN 'deposit' THEN l.amount_minor > 0 AND l.counter_account = '@external'
                         WHEN 'withdraw' THEN l.amount_minor < 0 AND l.counter_account = '@external'
+                        WHEN 'withdraw_reversal'
+                            THEN l.amount_minor > 0 AND l.counter_account = '@external'
                         WHEN 'hold_capture'
                             THEN l.amount_minor < 0 AND l.counter_account = '@external'
                         WHEN 'deposit_reversal'
@@ -205,6 +207,7 @@ _TOLD: Final = Reading(
                 WHEN 'FundsDeposited' THEN 'deposit'
                 WHEN 'FundsWithdrawn' THEN 'withdraw'
                 WHEN 'DepositReversed' THEN 'deposit_reversal'
+                WHEN 'WithdrawalReversed' THEN 'withdraw_reversal'
                 WHEN 'HoldCaptured' THEN 'hold_capture'
                 WHEN 'TransferDebited' THEN 'transfer_debit'
                 WHEN 'TransferCredited' THEN 'transfer_credit'
@@ -216,7 +219,7 @@ _TOLD: Final = Reading(
             amount text, "newBalance" text, currency text, "requestId" text, "operationId" text
         )
         WHERE e.type IN ('FundsDeposited', 'FundsWithdrawn', 'DepositReversed',
-                'TransferDebited', 'TransferCredited', 'TransferCompensated')
+                'WithdrawalReversed', 'TransferDebited', 'TransferCredited', 'TransferCompensated')
             OR (e.type = 'HoldCaptured' AND e.transfer_id IS NULL)
     )
     SELECT coalesce(e.wallet_id, l.wallet_id) AS "walletId",

@@ -78,13 +78,10 @@ async def _read(
     batch.operations = {
         (row.wallet_id, row.request_id): operation_of(row) for row in found if row.wallet_id
     }
-    await _read_holds(connection, batch, commands)
+    await _read_rare(connection, batch, commands)
     if recipients := [to for c in commands if (to := ask.pays_to(c)) is not None]:
         rows = await connection.fetch(sql.READ_WALLETS, recipients)
         batch.recipients = {row.id: wallet_of(row) for row in rows}
-    if closing := [c.wallet_id for c in commands if isinstance(c, ask.CloseWallet)]:
-        rows = await connection.fetch(sql.READ_PAYING, closing)
-        batch.paying = {row.id for row in rows}
     if owned := [(c.owner_id, c.currency) for c in commands if isinstance(c, ask.OpenWallet)]:
         rows = await connection.fetch(
             sql.READ_SIBLINGS, *sql.transpose(owned, ("owner_id", "currency"))
@@ -97,6 +94,18 @@ async def _read(
         )
         batch.transfers = {str(row.id): stored_transfer_of(row) for row in rows}
     return batch
+
+
+async def _read_rare(connection: Driver, batch: Batch, commands: Sequence[ask.Command]) -> None:
+    """Read what few commands need: holds, what was reversed, what is on its way."""
+    await _read_holds(connection, batch, commands)
+    if back := [(c.wallet_id, c.reverses) for c in commands if isinstance(c, ask.ReverseOperation)]:
+        columns = sql.transpose(back, ("wallet_id", "operation_id"))
+        for row in await connection.fetch(sql.READ_REVERSED, *columns):
+            batch.reversed[row.wallet_id, str(row.operation_id)] = row.minor
+    if closing := [c.wallet_id for c in commands if isinstance(c, ask.CloseWallet)]:
+        rows = await connection.fetch(sql.READ_PAYING, closing)
+        batch.paying = {row.id for row in rows}
 
 
 async def _read_holds(connection: Driver, batch: Batch, commands: Sequence[ask.Command]) -> None:
@@ -139,20 +148,7 @@ async def _write(connection: Driver, batch: Batch) -> None:
     if finished := batch.rows["finished"]:
         columns = sql.transpose(finished, sql.FINISHED_COLUMNS)
         await connection.execute(sql.FINISH_TRANSFERS, *columns, batch.now)
-    if stood := [batch.wallets[wallet_id] for wallet_id in sorted(batch.stood)]:
-        standing = [(wallet.id, wallet.status, wallet.frozen) for wallet in stood]
-        columns = sql.transpose(standing, sql.STOOD_COLUMNS)
-        await connection.execute(sql.CHANGE_STANDING, *columns)
-    if placed := batch.rows["holds"]:
-        columns = sql.transpose(placed, sql.PLACED_COLUMNS)
-        await connection.execute(sql.PLACE_HOLDS, *columns)
-    if changed := [batch.holds[hold_id].hold for hold_id in sorted(batch.changed_holds)]:
-        after = [
-            (hold.wallet_id, hold.id, hold.captured_minor, hold.released_minor)
-            + (hold.expired_minor, hold.status)
-            for hold in changed
-        ]
-        await connection.execute(sql.CHANGE_HOLDS, *sql.transpose(after, sql.CHANGED_COLUMNS))
+    await _write_rare(connection, batch)
     moved = [
         (wallet.id, wallet.balance_minor, wallet.held_minor, wallet.version)
         + (batch.head(wallet.id),)
@@ -164,3 +160,24 @@ async def _write(connection: Driver, batch: Batch) -> None:
     if await connection.fetchval(sql.RECORD, *parameters) != len(moved):
         message = "a wallet changed under its lock"
         raise InvariantViolated(message)
+
+
+async def _write_rare(connection: Driver, batch: Batch) -> None:
+    """Write what few commands bring about: standing, reversals, holds."""
+    if stood := [batch.wallets[wallet_id] for wallet_id in sorted(batch.stood)]:
+        standing = [(wallet.id, wallet.status, wallet.frozen) for wallet in stood]
+        columns = sql.transpose(standing, sql.STOOD_COLUMNS)
+        await connection.execute(sql.CHANGE_STANDING, *columns)
+    if back := batch.rows["reversals"]:
+        columns = sql.transpose(back, sql.REVERSED_COLUMNS)
+        await connection.execute(sql.ADD_REVERSALS, *columns)
+    if placed := batch.rows["holds"]:
+        columns = sql.transpose(placed, sql.PLACED_COLUMNS)
+        await connection.execute(sql.PLACE_HOLDS, *columns)
+    if changed := [batch.holds[hold_id].hold for hold_id in sorted(batch.changed_holds)]:
+        after = [
+            (hold.wallet_id, hold.id, hold.captured_minor, hold.released_minor)
+            + (hold.expired_minor, hold.status)
+            for hold in changed
+        ]
+        await connection.execute(sql.CHANGE_HOLDS, *sql.transpose(after, sql.CHANGED_COLUMNS))

@@ -17,6 +17,7 @@ from wallet_db_orm.evidence_models import (
 from wallet_db_orm.hold_models import holds
 from wallet_db_orm.limit_models import rate_limits
 from wallet_db_orm.private_models import owner_keys, pii_index
+from wallet_db_orm.reversal_models import reversals
 from wallet_db_orm.schema import INSTANT, NO_HASH, metadata, required
 from wallet_db_orm.worker_models import (
     dead_letters,
@@ -49,6 +50,7 @@ __all__ = [
     "pii_index",
     "processed_events",
     "rate_limits",
+    "reversals",
     "settlements",
     "transfers",
     "unsealed_audit",
@@ -108,6 +110,14 @@ operations: Final = sa.Table(
     sa.Column("audit_id", UUID),
     required("occurred_at", INSTANT),
     sa.CheckConstraint("length(request_id) BETWEEN 1 AND 128", name="request_id_length"),
+    # Ids grow with time, so a range of pages holds a range of ids: what finds an operation by its
+    # id costs next to nothing to keep.
+    sa.Index(
+        "ix_operations_operation_id",
+        "operation_id",
+        postgresql_using="brin",
+        postgresql_with={"pages_per_range": 32, "autosummarize": "on"},
+    ),
     postgresql_with=storage.ADDED,
 )
 
@@ -139,6 +149,7 @@ ledger_entries: Final = sa.Table(
         " WHEN 'deposit' THEN amount_minor > 0 AND counter_account = '@external'"
         " WHEN 'deposit_reversal' THEN amount_minor < 0 AND counter_account = '@external'"
         " WHEN 'withdraw' THEN amount_minor < 0 AND counter_account = '@external'"
+        " WHEN 'withdraw_reversal' THEN amount_minor > 0 AND counter_account = '@external'"
         " WHEN 'hold_capture' THEN amount_minor < 0 AND counter_account = '@external'"
         " WHEN 'transfer_debit' THEN amount_minor < 0 AND counter_account = '@transit'"
         " WHEN 'transfer_credit' THEN amount_minor > 0 AND counter_account = '@transit'"

@@ -45,6 +45,9 @@ class _Totals:
             case facts.FundsWithdrawn() | facts.DepositReversed():
                 # What was taken back has left too; so balance and totals always agree.
                 self.withdrawn += facts.amount_minor(event.payload)
+            case facts.WithdrawalReversed():
+                # It came in again; so balance and totals always agree.
+                self.deposited += facts.amount_minor(event.payload)
             case facts.HoldCaptured(transfer_id=None):
                 self.withdrawn += facts.amount_minor(event.payload)
             case facts.TransferCredited():

@@ -56,6 +56,7 @@ PRIVILEGES: Final[Mapping[str, Mapping[str, str]]] = {
     "rate_limits": {API: "INSERT, UPDATE (full_at, granted), DELETE"},
     "proofs": _both("INSERT"),
     "proven_wallets": _both("INSERT, UPDATE (version, balance_minor)"),
+    "reversals": _both("INSERT"),
     "settlements": {
         WORKER: "INSERT, UPDATE (state, reason, completion_answered_at, failure_answered_at)",
     },

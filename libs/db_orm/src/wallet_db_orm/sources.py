@@ -95,7 +95,7 @@ told AS NOT MATERIALIZED (
         FROM operations
         WHERE wallet_id = step.wallet_id AND request_id = step.request_id OFFSET 0
     ) AS o
-    WHERE o.outcome ->> 'type' IN ('posted', 'held')
+    WHERE o.outcome ->> 'type' IN ('posted', 'held', 'reversed')
 ),
 the_legs AS NOT MATERIALIZED (
     SELECT told.transfer_id, l.wallet_id, l.wallet_version, l.type, l.amount_minor, l.currency

@@ -52,6 +52,9 @@ CHANGED_COLUMNS: Final = (
     *("wallet_id", "id", "captured_minor", "released_minor", "expired_minor", "status"),
 )
 STOOD_COLUMNS: Final = ("id", "status", "frozen")
+REVERSED_COLUMNS: Final = (
+    *("wallet_id", "operation_id", "reversal_id", "amount_minor", "original_minor", "occurred_at"),
+)
 MOVED_COLUMNS: Final = ("id", "balance_minor", "held_minor", "version", "head")
 FINISHED_COLUMNS: Final = (
     *("from_wallet_id", "id", "state", "from_balance_minor", "to_balance_minor", "reason"),
@@ -199,6 +202,18 @@ READ_PAYING: Final = """
 SELECT DISTINCT from_wallet_id AS id FROM transfers
 WHERE state = 'debited' AND initiated_at > '-infinity' AND from_wallet_id = ANY($1::text[])
 """
+
+# How much of operations was taken back, under the lock of the wallet that gives it back.
+READ_REVERSED: Final = """
+SELECT asked.wallet_id, asked.operation_id, taken.minor
+FROM unnest($1::text[], $2::uuid[]) AS asked (wallet_id, operation_id)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount_minor), 0)::bigint AS minor FROM reversals AS r
+    WHERE r.wallet_id = asked.wallet_id AND r.operation_id = asked.operation_id
+) AS taken
+"""
+
+ADD_REVERSALS: Final = insert_many(models.reversals, REVERSED_COLUMNS)
 
 OPEN_WALLETS: Final = insert_many(
     models.wallets, OPENED_COLUMNS, tail=" ON CONFLICT DO NOTHING RETURNING id"

@@ -6,10 +6,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from wallet_common.commands import ReverseOperation, Reversible
 from wallet_common.fraud import FraudRules
 from wallet_common.messages import Failure
 from wallet_common.settlements import tombstone
 from wallet_db_orm import checkpoints, inbox, seals, settlements
+from wallet_db_orm.ids import new_id
 from wallet_db_orm.proving import prove
 from wallet_runtime.signing import SharedKey
 
@@ -41,6 +43,17 @@ async def good(breakable: "Ledger", a: "Builders") -> "Ledger":
     await breakable.post(a.release(hold, "4.00"), audited=True)
     await breakable.transfer(a.capture(hold, "3.00", to_wallet_id="bob"), audited=True)
     await breakable.post(a.hold("hal", "2.00"), audited=True)
+    withdrawal = a.withdrawal("hal", "1.00")
+    await breakable.post(withdrawal, audited=True)
+    back = ReverseOperation(
+        wallet_id="hal",
+        request_id="back",
+        operation_id=new_id(),
+        kind=Reversible.WITHDRAWAL,
+        reverses=withdrawal.operation_id,
+        original_minor=100,
+    )
+    await breakable.post(back, audited=True)
     await settlements.keep(breakable.database.fresh, tombstone(Failure("t1")))
     for _ in range(2):
         await inbox.apply(breakable.database.primary, await breakable.told(), FraudRules())

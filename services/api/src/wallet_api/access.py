@@ -66,8 +66,12 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", "/v1/holds/{hold_id}"): _OWN_READS,
     ("POST", "/v1/holds/{hold_id}/capture"): _WRITERS,
     ("POST", "/v1/holds/{hold_id}/release"): _WRITERS,
+    ("POST", "/v1/operations/{operation_id}/reverse"): _WRITERS,
     # Each of its commands has its own rule besides.
     ("POST", "/v1/batches"): _OWN_WRITES,
+    ("GET", "/v1/wallets/{wallet_id}/statement"): _OWN_READS,
+    ("GET", "/v1/accounts"): _READERS,
+    ("GET", "/v1/accounts/{account}"): _READERS,
     ("GET", "/v1/events"): _READERS,
     ("GET", "/v1/admin/audit"): ADMINS,
     ("GET", "/v1/admin/dead-letters"): ADMINS,

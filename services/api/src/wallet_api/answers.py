@@ -7,6 +7,7 @@ import msgspec
 
 from wallet_api.hold_schemas import HoldAnswer
 from wallet_api.problems import remembered, transfer_failed
+from wallet_api.reversal_schemas import ReversalAnswer
 from wallet_api.schemas import (
     EntryAnswer,
     EventAnswer,
@@ -23,7 +24,7 @@ from wallet_api.schemas import (
 from wallet_common.events import Envelope
 from wallet_common.holds import Hold
 from wallet_common.money import render
-from wallet_common.operations import HoldReceipt, Operation, Receipt
+from wallet_common.operations import HoldReceipt, Operation, Receipt, ReversalReceipt
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Rejected
 
@@ -104,6 +105,19 @@ def hold_step_answer(operation: Operation, receipt: HoldReceipt) -> HoldAnswer:
     )
 
 
+def reversal_answer(operation: Operation, receipt: ReversalReceipt) -> ReversalAnswer:
+    return ReversalAnswer(
+        operation_id=operation.operation_id,
+        reversed_operation_id=receipt.reverses,
+        wallet_id=operation.wallet_id,
+        amount=render(receipt.amount_minor, receipt.currency),
+        currency=receipt.currency,
+        balance=render(receipt.balance_minor, receipt.currency),
+        request_id=operation.request_id,
+        transfer_id=operation.operation_id if "toWalletId" in operation.meaning else None,
+    )
+
+
 def transfer_answer(transfer: Transfer) -> TransferAnswer:
     return TransferAnswer(**_transfer_members(transfer))
 
@@ -131,6 +145,7 @@ def _transfer_members(transfer: Transfer) -> dict[str, Any]:
     to_balance_minor = transfer.to_balance_minor
     return {
         "transfer_id": transfer.id,
+        "operation_id": transfer.id,
         "from_wallet_id": transfer.from_wallet_id,
         "to_wallet_id": transfer.to_wallet_id,
         "amount": render(transfer.amount_minor, transfer.currency),
@@ -190,6 +205,8 @@ def _response(operation: Operation, transfer: Transfer | None) -> tuple[str, byt
         return "pending", b"null"
     if isinstance(outcome, HoldReceipt):
         return "posted", msgspec.json.encode(hold_step_answer(operation, outcome))
+    if isinstance(outcome, ReversalReceipt):
+        return "posted", msgspec.json.encode(reversal_answer(operation, outcome))
     if transfer is None:
         return "posted", msgspec.json.encode(money_answer(operation, outcome))
     return "posted", msgspec.json.encode(transfer_answer(transfer))

@@ -15,6 +15,7 @@ from litestar.types import Message, Scope
 from pydantic import SecretStr
 
 from wallet_api import (
+    accounts,
     admin_audit,
     admin_books,
     admin_letters,
@@ -27,8 +28,10 @@ from wallet_api import (
     metrics,
     openapi,
     reads,
+    reversals,
     routes,
     standing,
+    statements,
 )
 from wallet_api.books import Books, open_books
 from wallet_api.edge import Edge
@@ -44,7 +47,8 @@ AnyRequest = Request[Any, Any, Any]
 # What knows which query parameters it has.
 _STRICT: Final = (
     *(*routes.HANDLERS, *batches.HANDLERS, *lists.HANDLERS, *reads.HANDLERS, *holds.HANDLERS),
-    *standing.HANDLERS,
+    *(*standing.HANDLERS, *statements.HANDLERS, *accounts.HANDLERS),
+    *reversals.HANDLERS,
     *(
         *feed.HANDLERS,
         *admin_audit.HANDLERS,

@@ -26,8 +26,9 @@ from wallet_api.schemas import (
     TransferAnswer,
 )
 from wallet_api.security import forbidden
-from wallet_common.commands import Ask, DebitTransfer, Deposit, Withdraw, operation_type
+from wallet_common.commands import Ask, DebitTransfer, Deposit, Withdraw
 from wallet_common.errors import Busy
+from wallet_common.meanings import operation_type
 from wallet_db_orm.audit import record_rows
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Order, Settled

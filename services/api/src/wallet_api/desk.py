@@ -6,14 +6,15 @@ from typing import Any
 from msgspec.structs import replace
 
 from wallet_api import personal, strict
-from wallet_api.answers import hold_step_answer, money_answer, transfer_answer
+from wallet_api.answers import hold_step_answer, money_answer, reversal_answer, transfer_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.hold_schemas import HoldAnswer
 from wallet_api.problems import key_reused, rejected, remembered, transfer_failed
+from wallet_api.reversal_schemas import ReversalAnswer
 from wallet_api.schemas import MoneyAnswer, MoneyBody, TransferAnswer
 from wallet_common.errors import IdempotencyKeyReused
-from wallet_common.operations import HoldReceipt, Receipt
+from wallet_common.operations import HoldReceipt, Receipt, ReversalReceipt
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Rejected
 from wallet_db_orm import queries, transfers
@@ -71,6 +72,20 @@ async def hold_changed(
     else:
         exchange.is_audited = True
     return hold_step_answer(operation, operation.outcome)
+
+
+async def reversed_(
+    books: Books, exchange: Exchange, submitted: Awaitable[Settled]
+) -> ReversalAnswer:
+    """Answer a reversal, after its transfer if it has one; raises as `moved` does."""
+    recorded = await _recorded(exchange, submitted)
+    operation = recorded.operation
+    assert isinstance(operation.outcome, ReversalReceipt)
+    if "toWalletId" in operation.meaning:
+        await _ended(books, exchange, recorded)
+    else:
+        exchange.is_audited = True
+    return reversal_answer(operation, operation.outcome)
 
 
 async def _ended(books: Books, exchange: Exchange, recorded: Recorded) -> Transfer:

@@ -45,6 +45,7 @@ _DETAILS: Final = {
     RejectionReason.WALLET_CLOSED: "The wallet is closed.",
     RejectionReason.RECIPIENT_NOT_FOUND: "There is no wallet to transfer to.",
     RejectionReason.WALLET_NOT_EMPTY: "The wallet is not empty.",
+    RejectionReason.ALREADY_REVERSED: "Nothing is left of the operation: it was taken back.",
     RejectionReason.HOLD_CLOSED: "Nothing of the hold is left: it was captured or released.",
     RejectionReason.HOLD_EXPIRED: "The hold's time is over.",
     RejectionReason.HOLD_NOT_FOUND: "There is no such hold.",
@@ -201,6 +202,8 @@ def _address(operation: Operation) -> str:
         case "hold_capture" | "hold_release":
             verb = operation.type.removeprefix("hold_")
             return f"/v1/holds/{operation.meaning['holdId']}/{verb}"
+        case "deposit_reversal" | "withdraw_reversal" | "transfer_reversal":
+            return f"/v1/operations/{operation.meaning['operationId']}/reverse"
         case verb:
             return f"/v1/wallets/{operation.wallet_id}/{verb}"
 
@@ -212,9 +215,11 @@ def _detail(outcome: Rejected) -> str:
             f"The wallet has {money['available']} {outcome.currency} available,"
             f" {money['required']} are required."
         )
-    if outcome.reason is RejectionReason.HOLD_EXCEEDED:
-        money = _extras(outcome)
-        return f"The hold has {money['remaining']} {outcome.currency} left."
+    if outcome.reason in {
+        RejectionReason.HOLD_EXCEEDED,
+        RejectionReason.REVERSAL_EXCEEDS_ORIGINAL,
+    }:
+        return f"Only {_extras(outcome)['remaining']} {outcome.currency} are left of it."
     return outcome.detail or _DETAILS[outcome.reason]
 
 

@@ -127,6 +127,7 @@ class MoneyAnswer(msgspec.Struct, rename="camel", kw_only=True):
 
 class TransferAnswer(msgspec.Struct, rename="camel", kw_only=True):
     transfer_id: str
+    operation_id: str
     from_wallet_id: str
     to_wallet_id: str
     amount: str

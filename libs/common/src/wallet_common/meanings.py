@@ -1,0 +1,84 @@
+"""This module is where it is told what a caller meant, so that two requests can be compared."""
+
+from datetime import UTC
+from typing import Final
+
+from wallet_common.commands import (
+    CancelKey,
+    CaptureHold,
+    CreditTransfer,
+    DebitTransfer,
+    Deposit,
+    Keyed,
+    PlaceHold,
+    RefundTransfer,
+    ReleaseHold,
+    ReverseDeposit,
+    ReverseOperation,
+    Reversible,
+    Withdraw,
+    pays_to,
+)
+
+_REVERSALS: Final = {
+    Reversible.DEPOSIT: "deposit_reversal",
+    Reversible.WITHDRAWAL: "withdraw_reversal",
+    Reversible.TRANSFER: "transfer_reversal",
+}
+
+
+def meaning(command: Keyed) -> dict[str, str]:
+    """
+    Return what the caller meant, by wire name: equal meanings are the same intent.
+
+    The meaning of a step, and of a key that is spent, is told by the key alone.
+    """
+    if isinstance(command, (CancelKey, CreditTransfer, RefundTransfer)):
+        return {}
+    said = {
+        "type": operation_type(command),
+        "amount": None if command.amount is None else command.amount.canonical(),
+        "toWalletId": pays_to(command),
+    }
+    if isinstance(command, (CaptureHold, ReleaseHold)):
+        said["holdId"] = command.hold_id
+    elif isinstance(command, ReverseOperation):
+        said |= {"operationId": command.reverses, "reason": command.reason}
+    else:
+        said |= {"reference": command.reference, "metadata": command.metadata_meaning}
+    if isinstance(command, PlaceHold) and command.expires_at is not None:
+        said["expiresAt"] = command.expires_at.astimezone(UTC).isoformat()
+    return {name: value for name, value in said.items() if value is not None}
+
+
+def operation_type(command: Keyed) -> str:
+    """Return the name under which the operation is recorded."""
+    match command:
+        case Deposit():
+            return "deposit"
+        case Withdraw():
+            return "withdraw"
+        case ReverseDeposit():
+            return "deposit_reversal"
+        case CancelKey():
+            return "cancellation"
+        case DebitTransfer():
+            return "transfer"
+        case PlaceHold():
+            return "hold"
+        case CaptureHold():
+            return "hold_capture"
+        case ReleaseHold():
+            return "hold_release"
+        case ReverseOperation():
+            return _REVERSALS[command.kind]
+        case CreditTransfer():
+            return "transfer_credit"
+        case RefundTransfer():
+            return "transfer_refund"
+
+
+def differing_fields(first: dict[str, str], second: dict[str, str]) -> tuple[str, ...]:
+    """Return the wire names whose values differ, sorted; empty means the same intent."""
+    names = first.keys() | second.keys()
+    return tuple(sorted(name for name in names if first.get(name) != second.get(name)))

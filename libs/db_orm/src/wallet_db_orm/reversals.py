@@ -1,0 +1,33 @@
+"""This module is where an operation is found by its id, with what could be taken back of it."""
+
+from typing import Any, Final
+
+from sqlalchemy import Row, text
+from sqlalchemy.ext.asyncio import AsyncEngine
+
+from wallet_db_orm.queries import ask
+
+
+async def original(engine: AsyncEngine, operation_id: str) -> Row[Any] | None:
+    """
+    Return the operation with its wallet's owner, its entry and its transfer; None if there is none.
+
+    `entry_type` and `amount_minor` (signed) are None where it moved nothing, `state` and
+    `to_wallet_id` where it started no transfer.
+    """
+    return (await ask(engine, _ORIGINAL, {"operation_id": operation_id})).one_or_none()
+
+
+_ORIGINAL: Final = text("""
+SELECT o.wallet_id, o.request_id, o.type, w.owner_id, e.type AS entry_type, e.amount_minor,
+    t.state, t.to_wallet_id, t.reverses
+FROM operations AS o
+JOIN wallets AS w ON w.id = o.wallet_id
+LEFT JOIN LATERAL (
+    SELECT * FROM ledger_entries
+    WHERE wallet_id = o.wallet_id AND wallet_version = (o.outcome ->> 'version')::bigint
+        AND operation_id = o.operation_id
+) AS e ON true
+LEFT JOIN transfers AS t ON t.from_wallet_id = o.wallet_id AND t.id = o.operation_id
+WHERE o.operation_id = CAST(:operation_id AS uuid)
+""")

@@ -1,0 +1,82 @@
+"""This module is where the system accounts are read over HTTP."""
+
+from typing import Annotated, Final
+
+from litestar import get
+from litestar.di import NamedDependency
+from litestar.params import PathParameter
+
+from wallet_api.books import Books
+from wallet_api.openapi import query, refusals
+from wallet_api.past_schemas import AccountAnswer, AccountList
+from wallet_api.problems import Problem, invalid
+from wallet_api.reads import Instant
+from wallet_api.schemas import CurrencyQuery
+from wallet_api.strict import instant
+from wallet_common.money import is_currency, render
+from wallet_common.wallet import COUNTER_ACCOUNTS
+from wallet_db_orm import accounts
+
+ACCOUNTS: Final = tuple(sorted(set(COUNTER_ACCOUNTS.values())))
+
+Account = Annotated[str, PathParameter(max_length=128, description="`@external`, for one.")]
+
+
+@get("/v1/accounts", responses=refusals(400), tags=["accounts"], **query("currency"))
+async def list_accounts(
+    books: NamedDependency[Books], currency: CurrencyQuery = None
+) -> AccountList:
+    """
+    List every system account in every currency that was used, with its signed balance.
+
+    Per currency they and all wallets sum to zero.
+    """
+    _check(currency)
+    found = await accounts.balances(books.database.reads, currency=currency)
+    used = sorted({each for _, each in found} | ({currency} if currency else set()))
+    return AccountList(
+        [
+            _answer(account, each, found.get((account, each), 0))
+            for each in used
+            for account in ACCOUNTS
+        ]
+    )
+
+
+@get(
+    "/v1/accounts/{account:str}",
+    responses=refusals(400, 404),
+    tags=["accounts"],
+    **query("currency", "at"),
+)
+async def read_account(
+    account: Account,
+    books: NamedDependency[Books],
+    currency: CurrencyQuery = None,
+    at: Instant = None,
+) -> AccountAnswer:
+    """Return a system account in one currency, else the default one, now or `at` a time."""
+    if account not in ACCOUNTS:
+        raise Problem(404, "account_not_found", "There is no such system account.")
+    _check(currency)
+    asked = currency or books.settings.default_currency
+    found = await accounts.balances(
+        books.database.reads,
+        currency=asked,
+        account=account,
+        at=None if at is None else instant("at", at),
+    )
+    return _answer(account, asked, found.get((account, asked), 0))
+
+
+def _answer(account: str, currency: str, balance_minor: int) -> AccountAnswer:
+    balance = render(balance_minor, currency)
+    return AccountAnswer(account=account, currency=currency, balance=balance)
+
+
+def _check(currency: str | None) -> None:
+    if currency is not None and not is_currency(currency):
+        raise invalid("currency", "must be an ISO 4217 code with a minor unit")
+
+
+HANDLERS: Final = (list_accounts, read_account)
