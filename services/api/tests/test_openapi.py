@@ -91,7 +91,7 @@ def test_every_status_is_documented(document: dict[str, Any]) -> None:
         else:
             business = {
                 "/v1/wallets": {409},
-                "/v1/batches": set[int](),
+                "/v1/batches": {422},
                 "/v1/admin/dead-letters/replay": {404},
                 "/v1/admin/dead-letters/{letter_id}/discard": {404},
                 "/v1/admin/owners/{owner_id}/erase": {404},

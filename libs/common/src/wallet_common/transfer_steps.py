@@ -72,6 +72,22 @@ def debit(
     return Posted(after, facts, entry, debited)
 
 
+def credit_of(transfer: Transfer, operation_id: str) -> ask.CreditTransfer:
+    """Return the step that brings a debited transfer's money to its recipient."""
+    return ask.CreditTransfer(
+        wallet_id=transfer.to_wallet_id,
+        transfer_id=transfer.id,
+        operation_id=operation_id,
+        from_wallet_id=transfer.from_wallet_id,
+        amount_minor=transfer.amount_minor,
+        currency=transfer.currency,
+        request_id=transfer.request_id,
+        reference=transfer.reference,
+        metadata=transfer.metadata,
+        reverses=transfer.reverses,
+    )
+
+
 def credit(wallet: Wallet | None, command: ask.CreditTransfer) -> Posted | Rejected:
     """Give the recipient the money."""
     assert command.amount_minor > 0, "the debit checked the amount"

@@ -8,12 +8,19 @@ from collections.abc import Collection, Sequence
 from contextlib import suppress
 from typing import Final
 
+import msgspec
+from msgspec.structs import replace
+
 from wallet_common import commands as ask
-from wallet_common.errors import Busy, InvariantViolated
+from wallet_common.errors import Busy, IdempotencyKeyReused, InvariantViolated
+from wallet_common.transfer import Transfer
+from wallet_common.transfer_steps import credit_of
+from wallet_common.wallet import Rejected
 from wallet_db_orm import statements as sql
 from wallet_db_orm.batch import Batch, is_there
 from wallet_db_orm.database import Driver, Lease
-from wallet_db_orm.orders import Applied, Order
+from wallet_db_orm.ids import new_id
+from wallet_db_orm.orders import Applied, Order, Recorded
 from wallet_db_orm.rows import operation_of, stored_hold_of, stored_transfer_of, wallet_of
 
 # Creating a wallet that somebody else is creating right now starts the transaction over.
@@ -45,18 +52,80 @@ async def apply(
     raise Busy(message)
 
 
+class Whole(msgspec.Struct, frozen=True):
+    """What came of each of many orders; unless all are done, nothing of any has happened."""
+
+    applied: Sequence[Applied]
+    is_done: bool
+
+
+async def apply_whole(lease: Lease, orders: Sequence[Order], row: Sequence[object]) -> Whole:
+    """
+    Carry out all `orders` in one transaction, transfers to their end, or none of them.
+
+    Locks every wallet of theirs, recipients too, in the order of ids. `row` is the audit row of
+    the request and is written with them; without them it is not. Raises as `apply` does.
+    """
+    recipients = {to for order in orders if (to := ask.pays_to(order.command)) is not None}
+    for _ in range(_RACES_MAX):
+        with suppress(_Raced):
+            async with lease.driver() as connection, connection.transaction():
+                batch = await _read(connection, orders, waits=True, aside=(), also=recipients)
+                applied = [_fold_whole(batch, order) for order in orders]
+                if any(map(is_refused, applied)):
+                    # Nothing was written yet, so that nothing has to be taken back.
+                    return Whole(applied, is_done=False)
+                batch.rows["api_audit"].append(row)
+                await _write(connection, batch)
+            return Whole(applied, is_done=True)
+    message = "others keep creating the same wallets"
+    raise Busy(message)
+
+
+def is_refused(applied: Applied) -> bool:
+    """Whether an order has changed nothing, now or when it was asked first."""
+    outcome = applied.operation.outcome if isinstance(applied, Recorded) else applied
+    return isinstance(outcome, (Rejected, IdempotencyKeyReused))
+
+
+def _fold_whole(batch: Batch, order: Order) -> Applied:
+    """Decide an order; take a transfer that it starts to its end, or refuse it."""
+    applied = batch.fold(order)
+    if not isinstance(applied, Recorded) or applied.transfer is None:
+        return applied
+    step = credit_of(applied.transfer, new_id())
+    credited = batch.fold(Order(step, order.trace_id, order.audit_id))
+    assert isinstance(credited, Recorded), "a new transfer's credit is decided once"
+    outcome = credited.operation.outcome
+    if isinstance(outcome, Rejected):
+        return outcome
+    complete = ask.CompleteTransfer(
+        wallet_id=applied.transfer.from_wallet_id,
+        transfer_id=applied.transfer.id,
+        to_balance_minor=outcome.balance_minor,
+    )
+    ended = batch.fold(Order(complete, order.trace_id, order.audit_id))
+    assert isinstance(ended, Transfer), "its own debit is in this transaction"
+    return replace(applied, transfer=ended)
+
+
 class _Raced(Exception):
     """Somebody else created a wallet after we looked; now it is there to be locked."""
 
 
 async def _read(
-    connection: Driver, orders: Sequence[Order], *, waits: bool, aside: Collection[str]
+    connection: Driver,
+    orders: Sequence[Order],
+    *,
+    waits: bool,
+    aside: Collection[str],
+    also: Collection[str] = (),
 ) -> Batch:
     """Lock the wallets, then look: what comes after the locks sees what they waited for."""
     commands = [order.command for order in orders]
     wanted = {command.wallet_id for command in commands}
     lock = sql.LOCK_WALLETS if waits else sql.LOCK_FREE_WALLETS
-    rows = await connection.fetch(lock, list(wanted.difference(aside)))
+    rows = await connection.fetch(lock, list(wanted.union(also).difference(aside)))
     locked = {row[0]: wallet_of(row) for row in rows}
     heads = {row[0]: row[-1] for row in rows}
     keys = {(c.wallet_id, key) for c in commands if (key := ask.key(c)) is not None}

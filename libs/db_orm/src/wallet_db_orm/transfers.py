@@ -10,6 +10,7 @@ from wallet_common.commands import CompleteTransfer, CreditTransfer, RefundTrans
 from wallet_common.errors import Busy
 from wallet_common.operations import Receipt
 from wallet_common.transfer import Transfer
+from wallet_common.transfer_steps import credit_of
 from wallet_common.wallet import Rejected
 from wallet_db_orm import statements as sql
 from wallet_db_orm.database import statement
@@ -30,7 +31,7 @@ async def finish(lanes: GroupCommit, stored: StoredTransfer) -> Transfer:
     transfer = stored.transfer
     if transfer.is_final:
         return transfer
-    credited = await lanes.submit(_order(stored, _credit(transfer)))
+    credited = await lanes.submit(_order(stored, credit_of(transfer, new_id())))
     if isinstance(credited, Rejected):
         message = "the reversal has to wait: the wallet it goes back to is full"
         raise Busy(message)
@@ -83,21 +84,6 @@ SELECT {sql.TRANSFER_COLUMNS} FROM transfers
 WHERE state = 'debited' AND initiated_at < now() - make_interval(secs => :older_than_s)
 ORDER BY random() LIMIT :limit
 """)  # noqa: S608  # a constant
-
-
-def _credit(transfer: Transfer) -> CreditTransfer:
-    return CreditTransfer(
-        wallet_id=transfer.to_wallet_id,
-        transfer_id=transfer.id,
-        operation_id=new_id(),
-        from_wallet_id=transfer.from_wallet_id,
-        amount_minor=transfer.amount_minor,
-        currency=transfer.currency,
-        request_id=transfer.request_id,
-        reference=transfer.reference,
-        metadata=transfer.metadata,
-        reverses=transfer.reverses,
-    )
 
 
 def _order(

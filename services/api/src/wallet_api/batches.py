@@ -1,7 +1,8 @@
 """This module is where many commands come in as one request, and each gets its own outcome."""
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Sequence
+from itertools import zip_longest
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -27,39 +28,48 @@ from wallet_api.schemas import (
 )
 from wallet_api.security import forbidden
 from wallet_common.commands import Ask, DebitTransfer, Deposit, Withdraw
-from wallet_common.errors import Busy
+from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_common.meanings import operation_type
 from wallet_db_orm.audit import record_rows
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Order, Settled
+from wallet_db_orm.ledger import is_refused
+from wallet_db_orm.orders import Applied, Order, Recorded, Settled
+from wallet_db_orm.whole import carry_out
 
 _CREATED: Final = 201
 _SINGLE: Final = {
     verb: rule("POST", f"/v1/wallets/{{wallet_id}}/{verb}")
     for verb in ("deposit", "withdraw", "transfer")
 }
+# Of a command that nothing was wrong with, in a batch of which another one was refused.
+_NOT_CARRIED_OUT: Final = Problem(
+    424, "not_carried_out", "Another command of the batch was refused: nothing happened."
+)
 # Any fixed one: ids that follow from a batch's key are the same whenever they are asked for.
 _BATCHES: Final = UUID("01a1fe2c-649b-77b0-8dce-3d69ffb267fb")
 
 
-@post("/v1/batches", responses=refusals(400, 408, 413, 415), tags=["money"])
+@post("/v1/batches", responses=refusals(400, 422), tags=["money"])
 async def carry_out_batch(
     data: JSONBody[BatchBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
 ) -> BatchAnswer:
     """
-    Carry out up to 1 000 commands, each with its own outcome: some may be refused.
+    Carry out up to 1 000 commands, each with its own outcome: some may be refused. With `atomic`
+    all of them or none: 422 if one is refused.
 
     A command's `status` and `body` are those of its single request. Commands for one wallet are
     carried out in their order. A command without a `requestId` gets one that follows from the
     batch's own key and its place, so that a batch with a key can be sent again.
     """
-    if data.atomic is True:
-        raise invalid("atomic", "must be false: all or nothing is not served")
     key = strict.idempotency_key(exchange.headers, data.request_id)
     exchange.request_id = key
     asked = [_command(books, key, index, each) for index, each in enumerate(data.commands)]
+    batch_id = new_id() if key is None else str(uuid5(_BATCHES, key))
+    if data.atomic is True:
+        results = await _all_or_none(books, exchange, asked)
+        return BatchAnswer(batch_id=batch_id, atomic=True, results=results)
     if not books.lanes.has_room(len(asked)):
         raise Busy("too many requests are waiting")
     record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
@@ -80,13 +90,57 @@ async def carry_out_batch(
     ]
     # What the commands have noted there is true of each, not of the batch.
     exchange.is_audited, exchange.is_replay = True, False
-    return BatchAnswer(
-        batch_id=new_id() if key is None else str(uuid5(_BATCHES, key)),
-        atomic=False,
-        results=[
-            BatchResult(index, status, Raw(body)) for index, (status, body) in enumerate(answered)
-        ],
+    return BatchAnswer(batch_id=batch_id, atomic=False, results=_results(answered))
+
+
+async def _all_or_none(books: Books, exchange: Exchange, asked: Sequence[Ask]) -> list[BatchResult]:
+    """Carry out every command in one transaction; raises a 422 with what became of each."""
+    record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
+    orders = [_order(exchange, command) for command in asked]
+    if all(_may(exchange, command) for command in asked):
+        whole = await carry_out(books.database, orders, record.row(_CREATED))
+        applied, is_done = whole.applied, whole.is_done
+    else:
+        # Nothing is looked at for who may not ask for it.
+        applied, is_done = (), False
+    answered = [
+        await _told(exchange, command, _answer(books, exchange, command, came))
+        if is_done or (came is not None and is_refused(came))
+        else _left_out(exchange, command)
+        for command, came in zip_longest(asked, applied)
+    ]
+    exchange.is_audited = is_done
+    exchange.is_replay = is_done and all(
+        isinstance(each, Recorded) and each.is_replay for each in applied
     )
+    if not is_done:
+        detail = "One of the commands was refused, so none was carried out."
+        raise Problem(422, "batch_rejected", detail, extras={"results": _results(answered)})
+    return _results(answered)
+
+
+def _left_out(exchange: Exchange, command: Ask) -> tuple[int, bytes]:
+    """Return status and body of a command that was not carried out, though nothing is wrong."""
+    problem = _NOT_CARRIED_OUT if _may(exchange, command) else forbidden()
+    return problem.status, _document(exchange, command, problem)
+
+
+async def _answer(
+    books: Books, exchange: Exchange, command: Ask, came: Applied
+) -> MoneyAnswer | TransferAnswer:
+    """Return what the command's single request would be answered; raises as that does."""
+    settled: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+    if isinstance(came, IdempotencyKeyReused):
+        settled.set_exception(came)
+    else:
+        settled.set_result(came)
+    if isinstance(command, DebitTransfer):
+        return await desk.transferred(books, exchange, settled)
+    return await desk.moved(exchange, settled)
+
+
+def _results(answered: Sequence[tuple[int, bytes]]) -> list[BatchResult]:
+    return [BatchResult(index, status, Raw(body)) for index, (status, body) in enumerate(answered)]
 
 
 def _command(books: Books, key: str | None, index: int, data: BatchCommand) -> Ask:
@@ -110,12 +164,19 @@ def _command(books: Books, key: str | None, index: int, data: BatchCommand) -> A
 
 def _submit(books: Books, exchange: Exchange, command: Ask) -> asyncio.Future[Settled]:
     """Queue the command, unless the caller might not send it as a request of its own."""
-    if reach(exchange.roles, _SINGLE[operation_type(command)]) is None:
+    if not _may(exchange, command):
         refused: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
         refused.set_exception(forbidden())
         return refused
-    order = Order(command, exchange.trace_id, exchange.id, owner_id=exchange.owner_id)
-    return books.lanes.submit(order)
+    return books.lanes.submit(_order(exchange, command))
+
+
+def _may(exchange: Exchange, command: Ask) -> bool:
+    return reach(exchange.roles, _SINGLE[operation_type(command)]) is not None
+
+
+def _order(exchange: Exchange, command: Ask) -> Order:
+    return Order(command, exchange.trace_id, exchange.id, owner_id=exchange.owner_id)
 
 
 async def _told(
@@ -126,8 +187,12 @@ async def _told(
         return _CREATED, encode(await answer)
     except Exception as error:  # noqa: BLE001  # told in the result, and the log if it is ours
         problem = error if isinstance(error, Problem) else fault(error, exchange)
-        instance = f"/v1/wallets/{command.wallet_id}/{operation_type(command)}"
-        return problem.status, problem.document(instance, exchange.trace_id)
+        return problem.status, _document(exchange, command, problem)
+
+
+def _document(exchange: Exchange, command: Ask, problem: Problem) -> bytes:
+    instance = f"/v1/wallets/{command.wallet_id}/{operation_type(command)}"
+    return problem.document(instance, exchange.trace_id)
 
 
 HANDLERS: Final = (carry_out_batch,)

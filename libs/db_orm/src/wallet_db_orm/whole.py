@@ -1,0 +1,39 @@
+"""This module is where many commands are all carried out or none, in spite of what may come."""
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import aclosing
+from time import monotonic
+from typing import Final
+
+from wallet_common.errors import Busy
+from wallet_db_orm.database import Database, Lease, Trouble, trouble
+from wallet_db_orm.ledger import Whole, apply_whole
+from wallet_db_orm.orders import Order
+
+# Longer than this nobody waits: the caller is told to come back.
+PATIENCE_S: Final = 5.0
+_PAUSE_S: Final = 0.2
+
+
+async def carry_out(database: Database, orders: Sequence[Order], row: Sequence[object]) -> Whole:
+    """
+    Carry out all `orders` in a transaction of their own, or none; see `apply_whole`.
+
+    A COMMIT that went unanswered is asked again: every order is remembered by its key. Raises Busy
+    when a lock or the database cannot be had in time; then nothing is known.
+    """
+    deadline_s = monotonic() + PATIENCE_S
+    # Beside the lanes, which it may keep waiting and which may keep it waiting.
+    async with aclosing(Lease(database.apart)) as lease:
+        while True:
+            try:
+                return await apply_whole(lease, orders, row)
+            except Exception as error:
+                kind = trouble(error)
+                if kind is Trouble.OTHER:
+                    raise
+                if kind is not Trouble.CONNECTION or monotonic() > deadline_s:
+                    message = "a wallet or the database is busy"
+                    raise Busy(message) from error
+            await asyncio.sleep(_PAUSE_S)
