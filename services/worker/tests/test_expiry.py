@@ -10,7 +10,7 @@ from wallet_common.commands import PlaceHold
 from wallet_common.money import parse_amount
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Recorded
-from wallet_worker import expiry
+from wallet_worker import recovery
 
 if TYPE_CHECKING:
     from services.worker.tests.conftest import Bank, Worker
@@ -34,7 +34,7 @@ async def test_two_workers_tell_once_of_each_hold_whose_time_is_over(
             expires_at=datetime.now(UTC) + SOON,
         )
         assert isinstance(await bank.lanes.submit(asked_for(hold)), Recorded)
-    workers = [asyncio.create_task(expiry.run(bank.database, bank.lanes)) for _ in range(2)]
+    workers = [asyncio.create_task(recovery.run(bank.database, bank.lanes)) for _ in range(2)]
 
     async def are_free() -> bool:
         return bool(await bank.value("SELECT sum(held_minor) = 0 FROM wallets"))

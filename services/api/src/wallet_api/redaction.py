@@ -5,6 +5,8 @@ from typing import Final
 
 import msgspec
 
+from wallet_api.hold_schemas import CaptureBody, HoldBody
+from wallet_api.reversal_schemas import ReverseBody
 from wallet_api.schemas import (
     BatchBody,
     BatchCommand,
@@ -13,6 +15,7 @@ from wallet_api.schemas import (
     ReplayBody,
     TransferBody,
 )
+from wallet_api.standing_schemas import FreezeBody, StandingBody
 from wallet_common import redaction
 from wallet_common.redaction import Part, Places, Shape
 
@@ -27,6 +30,7 @@ def _members(*bodies: type[msgspec.Struct]) -> dict[str, Part]:
 # Whatever the address: a body that was sent to the wrong one is kept no further.
 SHAPE: Final[Shape] = {
     **_members(OpenWalletBody, TransferBody, BatchBody, DiscardBody, ReplayBody),
+    **_members(HoldBody, CaptureBody, FreezeBody, StandingBody, ReverseBody),
     "commands": _members(BatchCommand),
 }
 PLACES: Final = Places(
@@ -34,15 +38,23 @@ PLACES: Final = Places(
         {
             *("v1", "wallets", "wallet", "transfers", "operations", "batches", "events", "admin"),
             *("deposit", "withdraw", "transfer", "history", "ledger", "stats", "stream"),
+            *("holds", "capture", "release", "freeze", "unfreeze", "close", "reverse"),
+            *("statement", "accounts"),
             *("dead-letters", "replay", "discard", "audit", "owners", "erase", "verify"),
             *("me", "api", "user"),
             *("healthz", "readyz", "metrics", "docs", "openapi.json", "assets"),
         }
     ),
-    named=frozenset({"wallets", "wallet", "transfers", "operations", "dead-letters", "owners"}),
+    named=frozenset(
+        {
+            *("wallets", "wallet", "transfers", "operations", "holds", "accounts"),
+            *("dead-letters", "owners"),
+        }
+    ),
     parameters=frozenset(
         {
             *("after", "at", "before", "currency", "cursor", "from", "limit", "ownerId", "status"),
+            "format",
             *("to", "type", "walletId"),
         }
     ),

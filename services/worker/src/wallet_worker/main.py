@@ -17,7 +17,6 @@ from wallet_worker import (
     books,
     checkpointing,
     consumers,
-    expiry,
     inbound,
     recovery,
     relay,
@@ -62,7 +61,6 @@ async def work(settings: WorkerSettings) -> None:
         async with asyncio.TaskGroup() as parts:
             running = [
                 parts.create_task(recovery.run(database, lanes)),
-                parts.create_task(expiry.run(database, lanes)),
                 parts.create_task(upkeep.run(database)),
                 parts.create_task(sealing.run(database)),
                 parts.create_task(checkpointing.run(database, settings)),

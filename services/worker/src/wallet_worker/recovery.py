@@ -1,4 +1,4 @@
-"""This module is where transfers are finished whose driver died on the way."""
+"""This module is where transfers are finished whose driver died, and holds end as time does."""
 
 import asyncio
 from typing import Final
@@ -9,6 +9,7 @@ from wallet_common.errors import Busy
 from wallet_db_orm import transfers
 from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import GroupCommit
+from wallet_worker import expiry
 from wallet_worker.pauses import Pauses
 
 _EVERY_S: Final = 1.0
@@ -20,11 +21,12 @@ log = structlog.get_logger("wallet_worker")
 
 
 async def run(database: Database, lanes: GroupCommit) -> None:
-    """Finish abandoned transfers until cancelled."""
+    """Finish abandoned transfers and note what has expired, until cancelled."""
     pauses = Pauses("recovery.waits")
     stuck: set[str] = set()
     while True:
         try:
+            await expiry.note(database, lanes)
             found = await transfers.unfinished(
                 database.primary, older_than_s=_ABANDONED_AFTER_S, limit=_AT_ONCE
             )
