@@ -199,6 +199,24 @@ async def test_an_expiry_is_noted_once_whoever_asks(
     assert (row["held_minor"], row["balance_minor"], row["version"]) == (0, 1_000, 4)
 
 
+async def test_a_hold_of_a_wallet_that_is_held_elsewhere_waits(
+    ledger: "Ledger", books: "Books", a: "Builders"
+) -> None:
+    """Its time is over while a stranger has the wallet: whoever asks waits and is told so."""
+    await ledger.post(a.deposit("w1", "10.00"))
+    hold = a.hold("w1", "6.00", expires_at=datetime.now(UTC) + timedelta(hours=1))
+    await ledger.post(hold)
+    await let_pass(books, hold)
+
+    async with books.lock_on("w1"):
+        waiting = asyncio.create_task(ledger.record(a.capture(hold)))
+        done, _ = await asyncio.wait([waiting], timeout=0.5)
+    recorded = await waiting
+
+    assert not done
+    assert recorded.operation.outcome == Rejected(Reason.HOLD_EXPIRED)
+
+
 async def test_a_hold_cannot_begin_when_its_time_is_over(ledger: "Ledger", a: "Builders") -> None:
     """An end in the past is a flaw of the request: nothing is held and the key stays free."""
     await ledger.post(a.deposit("w1", "10.00"))

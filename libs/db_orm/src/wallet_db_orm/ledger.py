@@ -179,10 +179,11 @@ async def _read_rare(connection: Driver, batch: Batch, commands: Sequence[ask.Co
 
 async def _read_holds(connection: Driver, batch: Batch, commands: Sequence[ask.Command]) -> None:
     """Read the holds that commands name; let those expire whose time is over by now."""
+    # Of locked wallets alone: what somebody else holds may be another a moment later.
     named = [
         (c.wallet_id, c.hold_id)
         for c in commands
-        if isinstance(c, (ask.CaptureHold, ask.ReleaseHold))
+        if isinstance(c, (ask.CaptureHold, ask.ReleaseHold)) and c.wallet_id in batch.wallets
     ]
     binding = [wallet.id for wallet in batch.wallets.values() if wallet.held_minor]
     if not named and not binding:

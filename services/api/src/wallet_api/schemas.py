@@ -279,5 +279,6 @@ class ProblemAnswer(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=
     required: str | None = None
     available: str | None = None
     remaining: str | None = None
+    results: list[BatchResult] | None = None
     transfer_id: str | None = None
     transfer_status: str | None = None
