@@ -59,9 +59,11 @@ class Whole(msgspec.Struct, frozen=True):
     is_done: bool
 
 
-async def apply_whole(lease: Lease, orders: Sequence[Order], row: Sequence[object]) -> Whole:
+async def apply_whole(lease: Lease, orders: Sequence[Order], row: Sequence[object] | None) -> Whole:
     """
     Carry out all `orders` in one transaction, transfers to their end, or none of them.
+
+    Without a `row` this is a rehearsal: it is told what would come, and nothing does.
 
     Locks every wallet of theirs, recipients too, in the order of ids. `row` is the audit row of
     the request and is written with them; without them it is not. Raises as `apply` does.
@@ -72,7 +74,7 @@ async def apply_whole(lease: Lease, orders: Sequence[Order], row: Sequence[objec
             async with lease.driver() as connection, connection.transaction():
                 batch = await _read(connection, orders, waits=True, aside=(), also=recipients)
                 applied = [_fold_whole(batch, order) for order in orders]
-                if any(map(is_refused, applied)):
+                if row is None or any(map(is_refused, applied)):
                     # Nothing was written yet, so that nothing has to be taken back.
                     return Whole(applied, is_done=False)
                 batch.rows["api_audit"].append(row)

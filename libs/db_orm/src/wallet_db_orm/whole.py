@@ -6,17 +6,36 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Final
 
-from wallet_common.errors import Busy
+from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_db_orm.database import Database, Lease, Trouble, trouble
 from wallet_db_orm.ledger import Whole, apply_whole
-from wallet_db_orm.orders import Order
+from wallet_db_orm.orders import Applied, Order, Settled
 
 # Longer than this nobody waits: the caller is told to come back.
 PATIENCE_S: Final = 5.0
 _PAUSE_S: Final = 0.2
 
 
-async def carry_out(database: Database, orders: Sequence[Order], row: Sequence[object]) -> Whole:
+async def rehearse(database: Database, orders: Sequence[Order]) -> Sequence[Applied]:
+    """
+    Return what would come of the orders, each on what the ones before it would leave.
+
+    Nothing changes: no effect, no key, no event. Raises Busy as `carry_out` does.
+    """
+    return (await carry_out(database, orders, None)).applied
+
+
+async def rehearsed(database: Database, order: Order) -> Settled:
+    """Return what would come of one order; raises what awaiting its submission would."""
+    (applied,) = await rehearse(database, [order])
+    if isinstance(applied, IdempotencyKeyReused):
+        raise applied
+    return applied
+
+
+async def carry_out(
+    database: Database, orders: Sequence[Order], row: Sequence[object] | None
+) -> Whole:
     """
     Carry out all `orders` in a transaction of their own, or none; see `apply_whole`.
 

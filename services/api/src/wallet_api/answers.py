@@ -26,7 +26,7 @@ from wallet_common.holds import Hold
 from wallet_common.money import render
 from wallet_common.operations import HoldReceipt, Operation, Receipt, ReversalReceipt
 from wallet_common.transfer import Transfer, TransferState
-from wallet_common.wallet import Rejected
+from wallet_common.wallet import Rejected, Wallet
 
 
 def raw(text: str | None) -> msgspec.Raw:
@@ -47,6 +47,23 @@ def wallet_answer(row: Any, metadata: str | None) -> WalletAnswer:  # noqa: ANN4
         version=row.version,
         created_at=row.created_at,
         updated_at=row.updated_at,
+        metadata=raw(metadata),
+    )
+
+
+def opened_answer(wallet: Wallet, metadata: str | None, at: datetime) -> WalletAnswer:
+    """Render a wallet that would be opened."""
+    return WalletAnswer(
+        wallet_id=wallet.id,
+        owner_id=wallet.owner_id,
+        currency=wallet.currency,
+        balance=render(wallet.balance_minor, wallet.currency),
+        held=render(wallet.held_minor, wallet.currency),
+        available=render(wallet.available_minor, wallet.currency),
+        status=wallet.status.value,
+        version=wallet.version,
+        created_at=at,
+        updated_at=at,
         metadata=raw(metadata),
     )
 

@@ -2,7 +2,6 @@
 
 import asyncio
 from collections.abc import Awaitable, Sequence
-from itertools import zip_longest
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -16,13 +15,14 @@ from wallet_api import desk, strict
 from wallet_api.access import reach, rule
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
-from wallet_api.openapi import refusals
+from wallet_api.openapi import rehearsable
 from wallet_api.problems import Problem, fault, invalid
 from wallet_api.schemas import (
     BatchAnswer,
     BatchBody,
     BatchCommand,
     BatchResult,
+    DryRun,
     MoneyAnswer,
     TransferAnswer,
 )
@@ -34,7 +34,7 @@ from wallet_db_orm.audit import record_rows
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.ledger import is_refused
 from wallet_db_orm.orders import Applied, Order, Recorded, Settled
-from wallet_db_orm.whole import carry_out
+from wallet_db_orm.whole import carry_out, rehearse
 
 _CREATED: Final = 201
 _SINGLE: Final = {
@@ -49,11 +49,12 @@ _NOT_CARRIED_OUT: Final = Problem(
 _BATCHES: Final = UUID("01a1fe2c-649b-77b0-8dce-3d69ffb267fb")
 
 
-@post("/v1/batches", responses=refusals(400, 422), tags=["money"])
+@post("/v1/batches", tags=["money"], **rehearsable(BatchAnswer, 400, 422))
 async def carry_out_batch(
     data: JSONBody[BatchBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
+    dry_run: DryRun = None,
 ) -> BatchAnswer:
     """
     Carry out up to 1 000 commands, each with its own outcome: some may be refused. With `atomic`
@@ -67,9 +68,10 @@ async def carry_out_batch(
     exchange.request_id = key
     asked = [_command(books, key, index, each) for index, each in enumerate(data.commands)]
     batch_id = new_id() if key is None else str(uuid5(_BATCHES, key))
-    if data.atomic is True:
-        results = await _all_or_none(books, exchange, asked)
-        return BatchAnswer(batch_id=batch_id, atomic=True, results=results)
+    exchange.is_rehearsal = dry_run == "true"
+    if exchange.is_rehearsal or data.atomic is True:
+        results = await _at_once(books, exchange, asked, is_atomic=data.atomic is True)
+        return BatchAnswer(batch_id=batch_id, atomic=data.atomic is True, results=results)
     if not books.lanes.has_room(len(asked)):
         raise Busy("too many requests are waiting")
     record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
@@ -93,21 +95,32 @@ async def carry_out_batch(
     return BatchAnswer(batch_id=batch_id, atomic=False, results=_results(answered))
 
 
-async def _all_or_none(books: Books, exchange: Exchange, asked: Sequence[Ask]) -> list[BatchResult]:
-    """Carry out every command in one transaction; raises a 422 with what became of each."""
-    record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
-    orders = [_order(exchange, command) for command in asked]
-    if all(_may(exchange, command) for command in asked):
+async def _at_once(
+    books: Books, exchange: Exchange, asked: Sequence[Ask], *, is_atomic: bool
+) -> list[BatchResult]:
+    """
+    Carry out every command in one transaction, or rehearse them.
+
+    Of an atomic batch raises a 422 with what became of each if one is refused.
+    """
+    may_all = all(_may(exchange, command) for command in asked)
+    applied: Sequence[Applied | None] = [None] * len(asked)
+    is_done = False
+    # Nothing is looked at for who may not ask for it.
+    if may_all and exchange.is_rehearsal:
+        orders = [_order(exchange, command) for command in asked]
+        applied = came = await rehearse(books.database, orders)
+        is_done = not (is_atomic and any(map(is_refused, came)))
+    elif may_all:
+        record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
+        orders = [_order(exchange, command) for command in asked]
         whole = await carry_out(books.database, orders, record.row(_CREATED))
         applied, is_done = whole.applied, whole.is_done
-    else:
-        # Nothing is looked at for who may not ask for it.
-        applied, is_done = (), False
     answered = [
         await _told(exchange, command, _answer(books, exchange, command, came))
-        if is_done or (came is not None and is_refused(came))
+        if came is not None and (is_done or is_refused(came))
         else _left_out(exchange, command)
-        for command, came in zip_longest(asked, applied)
+        for command, came in zip(asked, applied, strict=True)
     ]
     exchange.is_audited = is_done
     exchange.is_replay = is_done and all(

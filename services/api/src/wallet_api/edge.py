@@ -12,6 +12,7 @@ from typing import Any, Final
 import structlog
 from litestar.enums import ScopeType
 from litestar.types import ASGIApp, Message, Receive, Scope, Send
+from litestar.types.asgi_types import HTTPResponseStartEvent
 
 from wallet_api.addresses import networks
 from wallet_api.books import Books
@@ -40,6 +41,9 @@ _REPLAY: Final = (b"idempotent-replay", b"true")
 _NO_STORE: Final = (b"cache-control", b"no-store")
 
 log = structlog.get_logger("wallet_api")
+_OK: Final = 200
+_CREATED: Final = 201
+_REHEARSED: Final = b',"dryRun":true}'
 
 
 class Edge:
@@ -133,7 +137,7 @@ class Edge:
         self, exchange: Exchange, send: Send, status: int, headers: Headers, body: bytes
     ) -> None:
         exchange.status = status
-        if not exchange.is_audited:
+        if exchange.is_rehearsal or not exchange.is_audited:
             await self._audit(exchange)
         exchange.taken_s = perf_counter() - exchange.started_s
         length = (b"content-length", b"%d" % len(body))
@@ -152,11 +156,15 @@ class Edge:
 
         async def answer(message: Message) -> None:
             if message["type"] == "http.response.start":
+                if exchange.is_rehearsal:
+                    _begin_rehearsed(message)
                 exchange.status = message["status"]
-                if not exchange.is_audited:
+                if exchange.is_rehearsal or not exchange.is_audited:
                     await self._audit(exchange)
                 exchange.taken_s = perf_counter() - exchange.started_s
                 message["headers"] = [*message["headers"], *_common_headers(exchange)]
+            elif message["type"] == "http.response.body" and exchange.is_rehearsal:
+                message["body"] = _rehearsed(exchange.status, message["body"])
             await send(message)
 
         try:
@@ -224,6 +232,22 @@ def _replay(body: bytes, receive: Receive) -> Receive:
         return {"type": "http.request", "body": body, "more_body": False}
 
     return again
+
+
+def _begin_rehearsed(message: HTTPResponseStartEvent) -> None:
+    """Tell of what would have been a 201 that it is none: the body says so, too."""
+    if message["status"] != _CREATED:
+        return
+    message["status"] = _OK
+    more = len(_REHEARSED) - len(b"}")
+    message["headers"] = [
+        (name, b"%d" % (int(value) + more) if name == b"content-length" else value)
+        for name, value in message["headers"]
+    ]
+
+
+def _rehearsed(status: int, body: bytes) -> bytes:
+    return body.removesuffix(b"}") + _REHEARSED if status == _OK else body
 
 
 def _common_headers(exchange: Exchange) -> Headers:

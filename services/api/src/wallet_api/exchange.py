@@ -39,7 +39,7 @@ class Exchange:
 
     __slots__ = (
         *("body", "client_ip", "expires_at", "headers", "id", "is_admitted", "is_audited"),
-        *("is_replay", "method"),
+        *("is_rehearsal", "is_replay", "method"),
         *("owner_id", "path", "principal", "query", "received_at", "request_id", "roles"),
         *("route", "started_s", "status", "taken_s", "trace_id", "verb", "wallet_id"),
     )
@@ -72,6 +72,8 @@ class Exchange:
         self.is_audited = self.method not in AUDITED_METHODS
         # The answer repeats an earlier request's.
         self.is_replay = False
+        # It is asked what would happen, and nothing does.
+        self.is_rehearsal = False
         self.status = 0
         # Until the answer began: what follows may be a stream without an end.
         self.taken_s = 0.0

@@ -14,11 +14,11 @@ from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.hold_schemas import CaptureBody, HoldAnswer, HoldBody, HoldPage, ReleaseBody
 from wallet_api.links import OfHold
-from wallet_api.openapi import query, refusals
+from wallet_api.openapi import query, refusals, rehearsable
 from wallet_api.problems import rejected
 from wallet_api.reads import LIMIT_DEFAULT, Cursor, Limit, require
-from wallet_api.routes import asked, order
-from wallet_api.schemas import WalletPath
+from wallet_api.routes import asked, submit
+from wallet_api.schemas import DryRun, WalletPath
 from wallet_common.commands import CaptureHold, PlaceHold, ReleaseHold
 from wallet_common.holds import HoldStatus
 from wallet_common.money import Amount
@@ -30,35 +30,36 @@ from wallet_db_orm.rows import StoredHold, stored_hold_of
 
 @post(
     "/v1/wallets/{wallet_id:str}/holds",
-    responses=refusals(400, 404, 422),
     tags=["holds"],
     operation_class=OfHold,
+    **rehearsable(HoldAnswer, 400, 404, 422),
 )
 async def place_hold(
     wallet_id: WalletPath,
     data: JSONBody[HoldBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
+    dry_run: DryRun = None,
 ) -> HoldAnswer:
     """Bind available money: it stays in the balance until it is captured, released or expires."""
     expires_at = None if data.expires_at is None else strict.instant("expiresAt", data.expires_at)
     command = PlaceHold(**asked(exchange, books, wallet_id, data), expires_at=expires_at)
-    return await desk.hold_changed(
-        books, exchange, books.lanes.submit(order(exchange, books, command))
-    )
+    submitted = submit(exchange, books, command, dry_run)
+    return await desk.hold_changed(books, exchange, submitted)
 
 
 @post(
     "/v1/holds/{hold_id:uuid}/capture",
-    responses=refusals(400, 404, 422),
     tags=["holds"],
     operation_class=OfHold,
+    **rehearsable(HoldAnswer, 400, 404, 422),
 )
 async def capture_hold(
     hold_id: FromPath[UUID],
     data: JSONBody[CaptureBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
+    dry_run: DryRun = None,
 ) -> HoldAnswer:
     """Take held money, all or a part, any number of times: out, or to another wallet."""
     stored, request_id = await _named(exchange, books, hold_id, data.request_id)
@@ -72,22 +73,22 @@ async def capture_hold(
         reference=stored.reference,
         metadata=stored.metadata,
     )
-    return await desk.hold_changed(
-        books, exchange, books.lanes.submit(order(exchange, books, command))
-    )
+    submitted = submit(exchange, books, command, dry_run)
+    return await desk.hold_changed(books, exchange, submitted)
 
 
 @post(
     "/v1/holds/{hold_id:uuid}/release",
-    responses=refusals(400, 404, 422),
     tags=["holds"],
     operation_class=OfHold,
+    **rehearsable(HoldAnswer, 400, 404, 422),
 )
 async def release_hold(
     hold_id: FromPath[UUID],
     data: JSONBody[ReleaseBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
+    dry_run: DryRun = None,
 ) -> HoldAnswer:
     """Make held money available again, all or a part; also where nothing else may move."""
     stored, request_id = await _named(exchange, books, hold_id, data.request_id)
@@ -98,9 +99,8 @@ async def release_hold(
         hold_id=stored.hold.id,
         amount=_amount(data.amount),
     )
-    return await desk.hold_changed(
-        books, exchange, books.lanes.submit(order(exchange, books, command))
-    )
+    submitted = submit(exchange, books, command, dry_run)
+    return await desk.hold_changed(books, exchange, submitted)
 
 
 @get("/v1/holds/{hold_id:uuid}", responses=refusals(400, 404), tags=["holds"])

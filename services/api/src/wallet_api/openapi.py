@@ -75,6 +75,13 @@ def query(*names: str) -> dict[str, Any]:
     return {"query": frozenset(names)}
 
 
+def rehearsable(answer: type, *statuses: int) -> dict[str, Any]:
+    """Return the options of a write that may be rehearsed: `dryRun`, its 200, and its refusals."""
+    told = "What would be answered, with `dryRun: true`; nothing happened."
+    done = ResponseSpec(answer, generate_examples=False, description=told)
+    return {"responses": {200: done, **refusals(*statuses)}, **query("dryRun")}
+
+
 async def strict_query(
     connection: ASGIConnection[Any, Any, Any, Any], handler: BaseRouteHandler
 ) -> None:

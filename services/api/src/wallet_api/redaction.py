@@ -54,7 +54,7 @@ PLACES: Final = Places(
     parameters=frozenset(
         {
             *("after", "at", "before", "currency", "cursor", "from", "limit", "ownerId", "status"),
-            "format",
+            *("format", "dryRun"),
             *("to", "type", "walletId"),
         }
     ),

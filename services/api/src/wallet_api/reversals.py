@@ -11,10 +11,11 @@ from msgspec import UnsetType
 from wallet_api import desk, strict
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
-from wallet_api.openapi import refusals
+from wallet_api.openapi import rehearsable
 from wallet_api.problems import Problem
 from wallet_api.reversal_schemas import ReversalAnswer, ReverseBody
-from wallet_api.routes import order
+from wallet_api.routes import submit
+from wallet_api.schemas import DryRun
 from wallet_common.commands import ReverseOperation, Reversible
 from wallet_common.transfer import TransferState
 from wallet_db_orm import reversals
@@ -30,13 +31,16 @@ _REVERSIBLE: Final = {
 
 
 @post(
-    "/v1/operations/{operation_id:uuid}/reverse", responses=refusals(400, 404, 422), tags=["money"]
+    "/v1/operations/{operation_id:uuid}/reverse",
+    tags=["money"],
+    **rehearsable(ReversalAnswer, 400, 404, 422),
 )
 async def reverse_operation(
     operation_id: FromPath[UUID],
     data: JSONBody[ReverseBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
+    dry_run: DryRun = None,
 ) -> ReversalAnswer:
     """
     Take back a deposit, a withdrawal, a capture or a transfer: the whole or a part, never more.
@@ -64,9 +68,8 @@ async def reverse_operation(
         reason=data.reason,
         to_wallet_id=row.wallet_id if is_transfer else None,
     )
-    return await desk.reversed_(
-        books, exchange, books.lanes.submit(order(exchange, books, command))
-    )
+    submitted = submit(exchange, books, command, dry_run)
+    return await desk.reversed_(books, exchange, submitted)
 
 
 def _kind(row: Any) -> Reversible:  # noqa: ANN401  # of reversals.original

@@ -1,5 +1,6 @@
 """This module is where a write comes in over HTTP: request in, command, outcome, answer out."""
 
+from collections.abc import Awaitable
 from typing import Any, Final
 
 from litestar import post
@@ -7,13 +8,15 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from wallet_api import desk, personal, strict
+from wallet_api.answers import opened_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.links import MovesMoney, OpensWallet, Transfers
-from wallet_api.openapi import refusals
+from wallet_api.openapi import rehearsable
 from wallet_api.problems import invalid, rejected, status_of
 from wallet_api.schemas import (
     OWNER_ID,
+    DryRun,
     MoneyAnswer,
     MoneyBody,
     OpenWalletBody,
@@ -29,19 +32,21 @@ from wallet_common.money import is_currency
 from wallet_common.wallet import Rejected, Wallet
 from wallet_db_orm import queries
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Audited, Order
+from wallet_db_orm.orders import Audited, Order, Settled
+from wallet_db_orm.whole import rehearsed
 
 
 @post(
     "/v1/wallets",
-    responses=refusals(400, 409),
     tags=["wallets"],
     operation_class=OpensWallet,
+    **rehearsable(WalletAnswer, 400, 409),
 )
 async def open_wallet(
     data: JSONBody[OpenWalletBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
+    dry_run: DryRun = None,
 ) -> WalletAnswer:
     """Open a wallet. The same id, owner and currency again answer with the wallet that is there."""
     owner_id = _owner_of_new(exchange, data.owner_id)
@@ -51,67 +56,74 @@ async def open_wallet(
     metadata, _ = strict.metadata(data.metadata)
     command = OpenWallet(data.id or new_id(), currency, owner_id, metadata)
     exchange.wallet_id = command.wallet_id
+    # Of a rehearsal too, which is refused as the real one. At most an owner gets a key early.
     command = await personal.sealed(books, command)
-    settled = await books.lanes.submit(order(exchange, books, command))
+    settled = await submit(exchange, books, command, dry_run)
     exchange.is_audited = True
     if isinstance(settled, Rejected):
         raise rejected(settled)
     assert isinstance(settled, Wallet)
     row = await queries.wallet(books.database.fresh, settled.id)
+    if row is None:
+        assert exchange.is_rehearsal, "it has just been opened"
+        return opened_answer(settled, metadata, exchange.received_at)
     return await personal.answer(books, row)
 
 
 @post(
     ["/v1/wallets/{wallet_id:str}/deposit", "/wallet/{wallet_id:str}/deposit"],
-    responses=refusals(400, 404, 422),
     tags=["money"],
     operation_class=MovesMoney,
+    **rehearsable(MoneyAnswer, 400, 404, 422),
 )
 async def deposit(
     wallet_id: WalletPath,
     data: JSONBody[MoneyBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
+    dry_run: DryRun = None,
 ) -> MoneyAnswer:
     """Bring money in. The first deposit to an unknown wallet opens it (WALLET_AUTO_CREATE)."""
     money = asked(exchange, books, wallet_id, data)
     command = Deposit(**money, opens_in=books.settings.opens_in)
-    return await desk.moved(exchange, books.lanes.submit(order(exchange, books, command)))
+    return await desk.moved(exchange, submit(exchange, books, command, dry_run))
 
 
 @post(
     ["/v1/wallets/{wallet_id:str}/withdraw", "/wallet/{wallet_id:str}/withdraw"],
-    responses=refusals(400, 404, 422),
     tags=["money"],
     operation_class=MovesMoney,
+    **rehearsable(MoneyAnswer, 400, 404, 422),
 )
 async def withdraw(
     wallet_id: WalletPath,
     data: JSONBody[MoneyBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
+    dry_run: DryRun = None,
 ) -> MoneyAnswer:
     """Take money out, if it is there."""
     command = Withdraw(**asked(exchange, books, wallet_id, data))
-    return await desk.moved(exchange, books.lanes.submit(order(exchange, books, command)))
+    return await desk.moved(exchange, submit(exchange, books, command, dry_run))
 
 
 @post(
     ["/v1/wallets/{wallet_id:str}/transfer", "/wallet/{wallet_id:str}/transfer"],
-    responses=refusals(400, 404, 422),
     tags=["money"],
     operation_class=Transfers,
+    **rehearsable(TransferAnswer, 400, 404, 422),
 )
 async def transfer(
     wallet_id: WalletPath,
     data: JSONBody[TransferBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
+    dry_run: DryRun = None,
 ) -> TransferAnswer:
     """Move money to another wallet of the same currency; answers when it has arrived."""
     money = asked(exchange, books, wallet_id, data)
     command = DebitTransfer(**money, to_wallet_id=data.to_wallet_id)
-    submitted = books.lanes.submit(order(exchange, books, command))
+    submitted = submit(exchange, books, command, dry_run)
     return await desk.transferred(books, exchange, submitted)
 
 
@@ -122,7 +134,18 @@ def asked(exchange: Exchange, books: Books, wallet_id: str, data: MoneyBody) -> 
     return desk.asked(books, wallet_id, request_id, data)
 
 
-def order(exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand) -> Order:
+def submit(
+    exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand, dry_run: str | None
+) -> Awaitable[Settled]:
+    """Queue the command, or find out what would come of it."""
+    asked_for = _order(exchange, books, command)
+    exchange.is_rehearsal = dry_run == "true"
+    if exchange.is_rehearsal:
+        return rehearsed(books.database, asked_for)
+    return books.lanes.submit(asked_for)
+
+
+def _order(exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand) -> Order:
     """Return the order of a command, whose making has read the whole body."""
     audit = Audited(exchange.audit_record(books.settings.pii_keys, is_understood=True), status_of)
     return Order(command, exchange.trace_id, exchange.id, audit, exchange.owner_id)

@@ -30,6 +30,13 @@ CurrencyQuery = Annotated[str | None, QueryParameter(pattern=_CURRENCY, max_leng
 WalletQuery = Annotated[
     str | None, QueryParameter(name="walletId", pattern=_WALLET_ID, max_length=128)
 ]
+DryRun = Annotated[
+    Literal["true", "false"] | None,
+    QueryParameter(
+        name="dryRun",
+        description="`true`: 200, and what would be answered with `dryRun: true`; nothing happens.",
+    ),
+]
 Reference = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,256}$(?!\n)", max_length=256)]
 
 
