@@ -47,7 +47,9 @@ async def carry_out(
     async with aclosing(Lease(database.apart)) as lease:
         while True:
             try:
-                return await apply_whole(lease, orders, row)
+                # Each of many locks may be waited for, one after the other.
+                async with asyncio.timeout(deadline_s - monotonic()):
+                    return await apply_whole(lease, orders, row)
             except Exception as error:
                 kind = trouble(error)
                 if kind is Trouble.OTHER:

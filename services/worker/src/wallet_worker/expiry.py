@@ -18,21 +18,24 @@ _AT_ONCE: Final = 500
 log = structlog.get_logger("wallet_worker")
 
 
-async def note(database: Database, lanes: GroupCommit) -> None:
+async def note(database: Database, lanes: GroupCommit, stuck: set[str]) -> None:
     """
     Let some holds expire whose time is over, for the sake of those who listen to events.
 
     What is available is right without this: who reads leaves out what is due, and who decides lets
-    it expire first. Several workers at once change nothing. Raises what the database raises.
+    it expire first. Several workers at once change nothing. A wallet that cannot be helped is told
+    once, kept in `stuck`, and holds up no other. Raises what the database raises.
     """
     due = await holds.due_wallets(database.primary, limit=_AT_ONCE)
     ended = await asyncio.gather(
         *(lanes.submit(Order(ExpireHolds(wallet_id=each), new_id())) for each in due),
         return_exceptions=True,
     )
-    for end in ended:
-        # A wallet that somebody holds locked is found again.
+    for wallet_id, end in zip(due, ended, strict=True):
+        # One that somebody holds locked is found again.
         if isinstance(end, BaseException) and not isinstance(end, Busy):
-            raise end
+            if wallet_id not in stuck:
+                log.error("holds.stuck", wallet_id=wallet_id, exc_info=end)
+            stuck.add(wallet_id)
     if due:
         log.info("holds.expired", wallets=len(due))

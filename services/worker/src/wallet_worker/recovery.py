@@ -26,7 +26,7 @@ async def run(database: Database, lanes: GroupCommit) -> None:
     stuck: set[str] = set()
     while True:
         try:
-            await expiry.note(database, lanes)
+            await expiry.note(database, lanes, stuck)
             found = await transfers.unfinished(
                 database.primary, older_than_s=_ABANDONED_AFTER_S, limit=_AT_ONCE
             )
