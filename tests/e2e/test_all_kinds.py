@@ -64,7 +64,7 @@ class Crowd:
         return f"/v1/wallets/{self._some(currency)}/transfer", body
 
     def _hold(self, currency: str) -> tuple[str, dict[str, Any]]:
-        ends = datetime.now(UTC) + timedelta(seconds=self._random.uniform(1, 20))
+        ends = datetime.now(UTC) + timedelta(seconds=self._random.uniform(6, 20))
         body = {"amount": self._amount(), "expiresAt": ends.isoformat()}
         return f"/v1/wallets/{self._some(currency)}/holds", body
 

@@ -4,7 +4,17 @@ import re
 
 import pytest
 
-from wallet_db_orm import feed, group_read, owner_keys, queries, settlements, statements as sql
+from wallet_db_orm import (
+    feed,
+    group_read,
+    holds,
+    instants,
+    owner_keys,
+    queries,
+    reversals,
+    settlements,
+    statements as sql,
+)
 from wallet_tools.postgres import PostgresServer
 
 
@@ -19,6 +29,14 @@ FEED = {
     "WALLETS_FEED": numbered(str(feed.WALLETS_FEED)),
     "NEW_EVENTS": feed.NEW_EVENTS,
 }
+PAST = {
+    "WALLET_AT": numbered(str(instants._WALLET_AT)),
+    "STATEMENT": numbered(str(instants._STATEMENT)),
+    "HOLD": numbered(str(holds._HOLD)),
+    "HOLDS_OF_WALLET": numbered(str(holds._OF_WALLET)),
+    "HOLDS_DUE": numbered(str(holds._DUE)),
+    "ORIGINAL": numbered(str(reversals._ORIGINAL)),
+}
 PERSONAL = {
     "WALLETS_INDEXED": numbered(str(queries._WALLETS_INDEXED)),
     "FIND_KEYS": numbered(str(owner_keys._FIND)),
@@ -27,6 +45,7 @@ PERSONAL = {
 }
 STATEMENTS = (
     FEED
+    | PAST
     | PERSONAL
     | {
         name: text

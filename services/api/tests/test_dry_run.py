@@ -109,6 +109,44 @@ async def test_a_rehearsal_of_what_was_done_tells_what_was_done(
     assert await books() == before
 
 
+async def test_a_transfer_that_comes_back_is_rehearsed_as_it_goes(
+    api: httpx.AsyncClient, books: Look, ids: dict[str, str]
+) -> None:
+    """A recipient that is full refuses it; until it is back the sender cannot spend it."""
+    await api.post("/v1/wallets/full/deposit", json={"amount": "92233720368547758.07"})
+    before = await books()
+    commands = [
+        {"type": "transfer", "walletId": "ada", "toWalletId": "full", "amount": "80.00"},
+        {"type": "withdraw", "walletId": "ada", "amount": "80.00"},
+    ]
+
+    rehearsed = await api.post("/v1/batches?dryRun=true", json={"commands": commands})
+    assert await books() == before
+    real = await api.post("/v1/batches", json={"commands": commands})
+
+    told = [
+        [(each["status"], each["body"].get("code")) for each in answer.json()["results"]]
+        for answer in (rehearsed, real)
+    ]
+    assert told == [[(422, "balance_limit_exceeded"), (422, "insufficient_funds")]] * 2
+
+
+async def test_a_reversal_that_would_have_to_wait_is_told(
+    api: httpx.AsyncClient, books: Look, ids: dict[str, str]
+) -> None:
+    """The sender was filled to the brim meanwhile: its money could not come back now."""
+    asked = {"amount": "1.00", "toWalletId": "bob"}
+    moved = await api.post("/v1/wallets/ada/transfer", json=asked)
+    await api.post("/v1/wallets/ada/deposit", json={"amount": "92233720368547659.07"})
+    before = await books()
+
+    address = f"/v1/operations/{moved.json()['operationId']}/reverse"
+    answer = await api.post(address, params={"dryRun": "true"}, json={})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "balance_limit_exceeded")
+    assert await books() == before
+
+
 @pytest.mark.parametrize("value", ["1", "TRUE", "yes", "", "%74rue%00"])
 async def test_only_true_is_a_rehearsal(
     api: httpx.AsyncClient, books: Look, ids: dict[str, str], value: str

@@ -26,7 +26,8 @@ async def test_a_repetition_has_the_same_bytes(
 ) -> None:
     """Success and refusal alike; another amount under the key is told by its field."""
     wallet_id = await a_wallet("0")
-    deposit = await done(api, f"/v1/wallets/{wallet_id}/deposit", amount="10.00")
+    path = f"/v1/wallets/{wallet_id}/deposit"
+    deposit = await done(api, path, amount="10.00", reference="order 17")
     address = f"/v1/operations/{deposit['operationId']}/reverse"
 
     first = await api.post(address, json={"amount": "4.00", "requestId": "k1"})
@@ -35,7 +36,9 @@ async def test_a_repetition_has_the_same_bytes(
     more = await api.post(address, json={"amount": "6.01", "requestId": "k2"})
     more_again = await api.post(address, json={"amount": "6.01", "requestId": "k2"})
     recorded = await api.get(f"/v1/wallets/{wallet_id}/operations/k1")
+    ledger = await api.get(f"/v1/wallets/{wallet_id}/ledger")
 
+    assert {each["reference"] for each in ledger.json()["items"]} == {"order 17"}
     assert (first.status_code, first.json()["balance"]) == (201, "6.00")
     assert (again.content, again.headers["Idempotent-Replay"]) == (first.content, "true")
     assert (other.status_code, other.json()["code"]) == (422, "idempotency_key_reused")

@@ -197,8 +197,9 @@ async def test_an_account_is_known_of_every_instant(
     ("address", "status", "code"),
     [
         ("/v1/accounts/@nobody", 404, "account_not_found"),
-        ("/v1/accounts?currency=XXX", 400, "invalid_request"),
-        ("/v1/accounts/@external?currency=XXX", 400, "invalid_request"),
+        # Gold has a code, and no minor unit.
+        ("/v1/accounts?currency=XAU", 400, "invalid_request"),
+        ("/v1/accounts/@external?currency=XAU", 400, "invalid_request"),
         ("/v1/accounts/@external?at=now", 400, "invalid_request"),
         ("/v1/accounts?at=2026-01-01T00:00:00Z", 400, "invalid_request"),
     ],

@@ -77,25 +77,25 @@ class PlaceHold(_Ask, frozen=True, kw_only=True):
 
 
 class _OfHold(msgspec.Struct, frozen=True, kw_only=True):
-    """
-    What capture and release share; no `amount` is all that remains.
-
-    `reference` and `metadata` are those of the hold.
-    """
+    """What capture and release share; no `amount` is all that remains."""
 
     wallet_id: str
     request_id: str
     operation_id: str
     hold_id: str
     amount: Amount | None = None
-    reference: str | None = None
-    metadata: str | None = None
 
 
 class CaptureHold(_OfHold, frozen=True, kw_only=True):
-    """Take bound money out; with a `to_wallet_id` the operation is a transfer there."""
+    """
+    Take bound money out; with a `to_wallet_id` the operation is a transfer there.
+
+    `reference` and `metadata` are those of the hold.
+    """
 
     to_wallet_id: str | None = None
+    reference: str | None = None
+    metadata: str | None = None
 
 
 class ReleaseHold(_OfHold, frozen=True, kw_only=True):
@@ -144,7 +144,8 @@ class ReverseOperation(msgspec.Struct, frozen=True, kw_only=True):
     it without an `amount`.
 
     `wallet_id` is the one that gives back, or gets back what it withdrew; what a transfer brought
-    goes back `to_wallet_id`, its sender's. `original_minor` is what the operation moved.
+    goes back `to_wallet_id`, its sender's. `original_minor` is what the operation moved,
+    `reference` and `metadata` are those of its entry.
     """
 
     wallet_id: str

@@ -11,6 +11,7 @@ from wallet_common import commands as ask
 from wallet_common.errors import InvariantViolated
 from wallet_common.events import EventType, Fact
 from wallet_common.money import render
+from wallet_common.operations import Outcome
 from wallet_common.payloads import Step
 from wallet_common.postings import in_minor, not_open, post, too_full, too_poor, wrong_currency
 from wallet_common.transfer import Transfer, TransferState
@@ -85,6 +86,27 @@ def credit_of(transfer: Transfer, operation_id: str) -> ask.CreditTransfer:
         reference=transfer.reference,
         metadata=transfer.metadata,
         reverses=transfer.reverses,
+    )
+
+
+def end_of(
+    transfer: Transfer, credited: Outcome, operation_id: str
+) -> ask.CompleteTransfer | ask.RefundTransfer:
+    """Return the step that ends a transfer, as the recipient's answer to its credit has it."""
+    if isinstance(credited, Rejected):
+        return ask.RefundTransfer(
+            wallet_id=transfer.from_wallet_id,
+            transfer_id=transfer.id,
+            operation_id=operation_id,
+            reason=credited.reason.value,
+            request_id=transfer.request_id,
+            reference=transfer.reference,
+            metadata=transfer.metadata,
+        )
+    return ask.CompleteTransfer(
+        wallet_id=transfer.from_wallet_id,
+        transfer_id=transfer.id,
+        to_balance_minor=credited.balance_minor,
     )
 
 

@@ -227,8 +227,11 @@ class Batch:
 
     def _enter(self, order: Order, posted: Posted, entry: Entry) -> None:
         wallet, command = posted.wallet, order.command
-        moves_nothing = (ask.OpenWallet, ask.CancelKey, ask.CompleteTransfer, ask.ExpireHolds)
-        assert not isinstance(command, (*moves_nothing, ask.Stand)), "these have no entry"
+        moves_nothing = (
+            *(ask.OpenWallet, ask.CancelKey, ask.CompleteTransfer, ask.Stand),
+            *(ask.PlaceHold, ask.ReleaseHold, ask.ExpireHolds),
+        )
+        assert not isinstance(command, moves_nothing), "these have no entry"
         row = (
             (wallet.id, entry.version, entry.type, entry.amount_minor, entry.balance_after_minor)
             + (wallet.currency, COUNTER_ACCOUNTS[entry.type], command.operation_id)

@@ -13,9 +13,10 @@ from msgspec.structs import replace
 
 from wallet_common import commands as ask
 from wallet_common.errors import Busy, IdempotencyKeyReused, InvariantViolated
-from wallet_common.transfer import Transfer
-from wallet_common.transfer_steps import credit_of
-from wallet_common.wallet import Rejected
+from wallet_common.ledger import decide
+from wallet_common.transfer import Transfer, TransferState as State
+from wallet_common.transfer_steps import credit_of, end_of
+from wallet_common.wallet import Posted, Rejected, Surroundings
 from wallet_db_orm import statements as sql
 from wallet_db_orm.batch import Batch, is_there
 from wallet_db_orm.database import Driver, Lease
@@ -85,28 +86,31 @@ async def apply_whole(lease: Lease, orders: Sequence[Order], row: Sequence[objec
 
 
 def is_refused(applied: Applied) -> bool:
-    """Whether an order has changed nothing, now or when it was asked first."""
-    outcome = applied.operation.outcome if isinstance(applied, Recorded) else applied
-    return isinstance(outcome, (Rejected, IdempotencyKeyReused))
+    """Whether an order has come to nothing, now or when it was asked first."""
+    if isinstance(applied, Recorded):
+        has_failed = applied.transfer is not None and applied.transfer.state is State.FAILED
+        return has_failed or isinstance(applied.operation.outcome, Rejected)
+    return isinstance(applied, (Rejected, IdempotencyKeyReused))
 
 
 def _fold_whole(batch: Batch, order: Order) -> Applied:
-    """Decide an order; take a transfer that it starts to its end, or refuse it."""
+    """Decide an order, and take a transfer that it starts to its end."""
     applied = batch.fold(order)
     if not isinstance(applied, Recorded) or applied.transfer is None:
         return applied
-    step = credit_of(applied.transfer, new_id())
-    credited = batch.fold(Order(step, order.trace_id, order.audit_id))
+    begun = applied.transfer
+    credited = batch.fold(Order(credit_of(begun, new_id()), order.trace_id, order.audit_id))
+    if isinstance(credited, Rejected):
+        # The wallet that a reversal goes back to is full: the real one would have to wait.
+        return credited
     assert isinstance(credited, Recorded), "a new transfer's credit is decided once"
-    outcome = credited.operation.outcome
-    if isinstance(outcome, Rejected):
-        return outcome
-    complete = ask.CompleteTransfer(
-        wallet_id=applied.transfer.from_wallet_id,
-        transfer_id=applied.transfer.id,
-        to_balance_minor=outcome.balance_minor,
-    )
-    ended = batch.fold(Order(complete, order.trace_id, order.audit_id))
+    step = end_of(begun, credited.operation.outcome, new_id())
+    if isinstance(step, ask.RefundTransfer):
+        # It comes back in a transaction of its own: what follows here does not have it yet.
+        refunded = decide(batch.wallets[step.wallet_id], step, Surroundings(transfer=begun))
+        assert isinstance(refunded, Posted), "what was just debited has room"
+        return replace(applied, transfer=refunded.transfer)
+    ended = batch.fold(Order(step, order.trace_id, order.audit_id))
     assert isinstance(ended, Transfer), "its own debit is in this transaction"
     return replace(applied, transfer=ended)
 

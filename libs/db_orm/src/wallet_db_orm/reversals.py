@@ -12,7 +12,7 @@ async def original(engine: AsyncEngine, operation_id: str) -> Row[Any] | None:
     """
     Return the operation with its wallet's owner, its entry and its transfer; None if there is none.
 
-    `entry_type` and `amount_minor` (signed) are None where it moved nothing, `state` and
+    What is of the entry (`amount_minor` is signed) is None where it moved nothing, `state` and
     `to_wallet_id` where it started no transfer.
     """
     return (await ask(engine, _ORIGINAL, {"operation_id": operation_id})).one_or_none()
@@ -20,7 +20,7 @@ async def original(engine: AsyncEngine, operation_id: str) -> Row[Any] | None:
 
 _ORIGINAL: Final = text("""
 SELECT o.wallet_id, o.request_id, o.type, w.owner_id, e.type AS entry_type, e.amount_minor,
-    t.state, t.to_wallet_id, t.reverses
+    e.reference, e.metadata, t.state, t.to_wallet_id, t.reverses
 FROM operations AS o
 JOIN wallets AS w ON w.id = o.wallet_id
 LEFT JOIN LATERAL (

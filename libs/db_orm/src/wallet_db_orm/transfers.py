@@ -8,9 +8,8 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.commands import CompleteTransfer, CreditTransfer, RefundTransfer
 from wallet_common.errors import Busy
-from wallet_common.operations import Receipt
 from wallet_common.transfer import Transfer
-from wallet_common.transfer_steps import credit_of
+from wallet_common.transfer_steps import credit_of, end_of
 from wallet_common.wallet import Rejected
 from wallet_db_orm import statements as sql
 from wallet_db_orm.database import statement
@@ -36,25 +35,7 @@ async def finish(lanes: GroupCommit, stored: StoredTransfer) -> Transfer:
         message = "the reversal has to wait: the wallet it goes back to is full"
         raise Busy(message)
     assert isinstance(credited, Recorded)
-    outcome = credited.operation.outcome
-    step: CompleteTransfer | RefundTransfer
-    match outcome:
-        case Receipt(balance_minor=to_balance_minor):
-            step = CompleteTransfer(
-                wallet_id=transfer.from_wallet_id,
-                transfer_id=transfer.id,
-                to_balance_minor=to_balance_minor,
-            )
-        case Rejected(reason=reason):
-            step = RefundTransfer(
-                wallet_id=transfer.from_wallet_id,
-                transfer_id=transfer.id,
-                operation_id=new_id(),
-                reason=reason.value,
-                request_id=transfer.request_id,
-                reference=transfer.reference,
-                metadata=transfer.metadata,
-            )
+    step = end_of(transfer, credited.operation.outcome, new_id())
     ended = await lanes.submit(_order(stored, step))
     if isinstance(ended, Transfer):
         return ended

@@ -26,7 +26,7 @@ from wallet_common.holds import Hold
 from wallet_common.money import render
 from wallet_common.operations import HoldReceipt, Operation, Receipt, ReversalReceipt
 from wallet_common.transfer import Transfer, TransferState
-from wallet_common.wallet import Rejected, Wallet
+from wallet_common.wallet import Rejected
 
 
 def raw(text: str | None) -> msgspec.Raw:
@@ -34,36 +34,25 @@ def raw(text: str | None) -> msgspec.Raw:
     return msgspec.Raw((text or "null").encode())
 
 
-def wallet_answer(row: Any, metadata: str | None) -> WalletAnswer:  # noqa: ANN401  # of queries.wallet
+def wallet_answer(
+    wallet: Any,  # noqa: ANN401  # a row of queries.wallet, or a Wallet
+    metadata: str | None,
+    *,
+    created_at: datetime,
+    updated_at: datetime,
+) -> WalletAnswer:
     """Render a wallet; its metadata may have to be opened first: see `personal`."""
-    return WalletAnswer(
-        wallet_id=row.id,
-        owner_id=row.owner_id,
-        currency=row.currency,
-        balance=render(row.balance_minor, row.currency),
-        held=render(row.held_minor, row.currency),
-        available=render(row.balance_minor - row.held_minor, row.currency),
-        status=row.status,
-        version=row.version,
-        created_at=row.created_at,
-        updated_at=row.updated_at,
-        metadata=raw(metadata),
-    )
-
-
-def opened_answer(wallet: Wallet, metadata: str | None, at: datetime) -> WalletAnswer:
-    """Render a wallet that would be opened."""
     return WalletAnswer(
         wallet_id=wallet.id,
         owner_id=wallet.owner_id,
         currency=wallet.currency,
         balance=render(wallet.balance_minor, wallet.currency),
         held=render(wallet.held_minor, wallet.currency),
-        available=render(wallet.available_minor, wallet.currency),
-        status=wallet.status.value,
+        available=render(wallet.balance_minor - wallet.held_minor, wallet.currency),
+        status=wallet.status,
         version=wallet.version,
-        created_at=at,
-        updated_at=at,
+        created_at=created_at,
+        updated_at=updated_at,
         metadata=raw(metadata),
     )
 

@@ -45,17 +45,14 @@ from wallet_db_orm.database import Database
 AnyRequest = Request[Any, Any, Any]
 
 # What knows which query parameters it has.
-_STRICT: Final = (
-    *(*routes.HANDLERS, *batches.HANDLERS, *lists.HANDLERS, *reads.HANDLERS, *holds.HANDLERS),
-    *(*standing.HANDLERS, *statements.HANDLERS, *accounts.HANDLERS),
-    *reversals.HANDLERS,
-    *(
-        *feed.HANDLERS,
-        *admin_audit.HANDLERS,
-        *admin_books.HANDLERS,
-        *admin_letters.HANDLERS,
-        *admin_owners.HANDLERS,
-    ),
+_STRICT: Final = tuple(
+    handler
+    for module in (
+        *(routes, standing, holds, reversals, batches),
+        *(lists, reads, statements, accounts, feed),
+        *(admin_audit, admin_books, admin_letters, admin_owners),
+    )
+    for handler in module.HANDLERS
 )
 _CODES: Final = {
     404: ("not_found", "There is nothing at this address."),

@@ -11,7 +11,7 @@ from litestar.params import JSONBody
 from msgspec import Raw
 from msgspec.json import encode
 
-from wallet_api import desk, strict
+from wallet_api import desk, intake, strict
 from wallet_api.access import reach, rule
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
@@ -160,7 +160,7 @@ def _command(books: Books, key: str | None, index: int, data: BatchCommand) -> A
     """Read the command at `index`; raises a 400 that names the place."""
     derived = new_id() if key is None else str(uuid5(_BATCHES, f"{key} {index}"))
     try:
-        asked = desk.asked(books, data.wallet_id, data.request_id or derived, data)
+        asked = intake.money(books, data.wallet_id, data.request_id or derived, data)
         if (data.to_wallet_id is not None) != (data.type == "transfer"):
             raise invalid("toWalletId", "is what a transfer has, and nothing else")
     except Problem as problem:

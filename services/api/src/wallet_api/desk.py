@@ -1,41 +1,23 @@
 """This module is where what came of an order about money becomes its answer."""
 
 from collections.abc import Awaitable
-from typing import Any
 
 from msgspec.structs import replace
 
-from wallet_api import personal, strict
 from wallet_api.answers import hold_step_answer, money_answer, reversal_answer, transfer_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.hold_schemas import HoldAnswer
 from wallet_api.problems import key_reused, rejected, remembered, transfer_failed
 from wallet_api.reversal_schemas import ReversalAnswer
-from wallet_api.schemas import MoneyAnswer, MoneyBody, TransferAnswer
+from wallet_api.schemas import MoneyAnswer, TransferAnswer
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.operations import HoldReceipt, Receipt, ReversalReceipt
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Rejected
 from wallet_db_orm import queries, transfers
-from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Recorded, Settled
 from wallet_db_orm.rows import StoredTransfer
-
-
-def asked(books: Books, wallet_id: str, request_id: str, data: MoneyBody) -> dict[str, Any]:
-    """Return what every command about money has; raises a 400 for a bad amount or metadata."""
-    metadata, meaning = strict.metadata(data.metadata)
-    personal.keep_out(books.settings.pii_keys, meaning)
-    return {
-        "wallet_id": wallet_id,
-        "request_id": request_id,
-        "operation_id": new_id(),
-        "amount": strict.amount(data.amount),
-        "reference": data.reference,
-        "metadata": metadata,
-        "metadata_meaning": meaning,
-    }
 
 
 async def moved(exchange: Exchange, submitted: Awaitable[Settled]) -> MoneyAnswer:

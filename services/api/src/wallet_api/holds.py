@@ -13,11 +13,11 @@ from wallet_api.answers import hold_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.hold_schemas import CaptureBody, HoldAnswer, HoldBody, HoldPage, ReleaseBody
+from wallet_api.intake import asked, submit
 from wallet_api.links import OfHold
 from wallet_api.openapi import query, refusals, rehearsable
 from wallet_api.problems import rejected
 from wallet_api.reads import LIMIT_DEFAULT, Cursor, Limit, require
-from wallet_api.routes import asked, submit
 from wallet_api.schemas import DryRun, WalletPath
 from wallet_common.commands import CaptureHold, PlaceHold, ReleaseHold
 from wallet_common.holds import HoldStatus

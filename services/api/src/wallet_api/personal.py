@@ -94,13 +94,17 @@ async def _told(books: Books, rows: Sequence[Any]) -> list[tuple[WalletAnswer, t
     told: list[tuple[WalletAnswer, tuple[str, ...]]] = []
     for row in rows:
         if not pii.has_sealed(row.metadata):
-            told.append((wallet_answer(row, row.metadata), ()))
+            told.append((_plain(row, row.metadata), ()))
             continue
         shown = books.vault.reveal(keys.get(row.owner_id), row.id, row.metadata)
         if shown.unreadable:
             log.error("pii.unreadable", wallet_id=row.id, keys=shown.unreadable)
-        told.append((wallet_answer(row, shown.metadata), shown.unreadable))
+        told.append((_plain(row, shown.metadata), shown.unreadable))
     return told
+
+
+def _plain(row: Any, metadata: str | None) -> WalletAnswer:  # noqa: ANN401  # of queries.wallet
+    return wallet_answer(row, metadata, created_at=row.created_at, updated_at=row.updated_at)
 
 
 def _not_here(message: str) -> Problem:

@@ -11,10 +11,10 @@ from msgspec import UnsetType
 from wallet_api import desk, strict
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
+from wallet_api.intake import submit
 from wallet_api.openapi import rehearsable
 from wallet_api.problems import Problem
 from wallet_api.reversal_schemas import ReversalAnswer, ReverseBody
-from wallet_api.routes import submit
 from wallet_api.schemas import DryRun
 from wallet_common.commands import ReverseOperation, Reversible
 from wallet_common.transfer import TransferState
@@ -67,6 +67,8 @@ async def reverse_operation(
         amount=amount,
         reason=data.reason,
         to_wallet_id=row.wallet_id if is_transfer else None,
+        reference=row.reference,
+        metadata=row.metadata,
     )
     submitted = submit(exchange, books, command, dry_run)
     return await desk.reversed_(books, exchange, submitted)

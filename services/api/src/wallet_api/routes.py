@@ -1,19 +1,19 @@
 """This module is where a write comes in over HTTP: request in, command, outcome, answer out."""
 
-from collections.abc import Awaitable
-from typing import Any, Final
+from typing import Final
 
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
 
 from wallet_api import desk, personal, strict
-from wallet_api.answers import opened_answer
+from wallet_api.answers import wallet_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
+from wallet_api.intake import asked, submit
 from wallet_api.links import MovesMoney, OpensWallet, Transfers
 from wallet_api.openapi import rehearsable
-from wallet_api.problems import invalid, rejected, status_of
+from wallet_api.problems import invalid, rejected
 from wallet_api.schemas import (
     OWNER_ID,
     DryRun,
@@ -27,13 +27,11 @@ from wallet_api.schemas import (
 )
 from wallet_api.security import forbidden
 from wallet_api.shortcut import Plain
-from wallet_common.commands import Ask, DebitTransfer, Deposit, OpenWallet, Stand, Withdraw
+from wallet_common.commands import DebitTransfer, Deposit, OpenWallet, Withdraw
 from wallet_common.money import is_currency
 from wallet_common.wallet import Rejected, Wallet
 from wallet_db_orm import queries
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Audited, Order, Settled
-from wallet_db_orm.whole import rehearsed
 
 
 @post(
@@ -66,7 +64,8 @@ async def open_wallet(
     row = await queries.wallet(books.database.fresh, settled.id)
     if row is None:
         assert exchange.is_rehearsal, "it has just been opened"
-        return opened_answer(settled, metadata, exchange.received_at)
+        at = exchange.received_at
+        return wallet_answer(settled, metadata, created_at=at, updated_at=at)
     return await personal.answer(books, row)
 
 
@@ -125,30 +124,6 @@ async def transfer(
     command = DebitTransfer(**money, to_wallet_id=data.to_wallet_id)
     submitted = submit(exchange, books, command, dry_run)
     return await desk.transferred(books, exchange, submitted)
-
-
-def asked(exchange: Exchange, books: Books, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
-    """Return what the command has; its key comes from body, header or here."""
-    request_id = strict.idempotency_key(exchange.headers, data.request_id) or new_id()
-    exchange.request_id = request_id
-    return desk.asked(books, wallet_id, request_id, data)
-
-
-def submit(
-    exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand, dry_run: str | None
-) -> Awaitable[Settled]:
-    """Queue the command, or find out what would come of it."""
-    asked_for = _order(exchange, books, command)
-    exchange.is_rehearsal = dry_run == "true"
-    if exchange.is_rehearsal:
-        return rehearsed(books.database, asked_for)
-    return books.lanes.submit(asked_for)
-
-
-def _order(exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand) -> Order:
-    """Return the order of a command, whose making has read the whole body."""
-    audit = Audited(exchange.audit_record(books.settings.pii_keys, is_understood=True), status_of)
-    return Order(command, exchange.trace_id, exchange.id, audit, exchange.owner_id)
 
 
 def _owner_of_new(exchange: Exchange, named: str | None) -> str | None:

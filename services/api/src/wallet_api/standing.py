@@ -10,9 +10,9 @@ from msgspec.structs import replace
 from wallet_api import personal, strict
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
+from wallet_api.intake import submit
 from wallet_api.openapi import rehearsable
 from wallet_api.problems import rejected
-from wallet_api.routes import submit
 from wallet_api.schemas import DryRun, WalletAnswer, WalletPath
 from wallet_api.standing_schemas import FreezeBody, StandingBody
 from wallet_common.commands import CloseWallet, FreezeWallet, Stand, UnfreezeWallet

@@ -3,6 +3,7 @@
 import csv
 import io
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -127,8 +128,8 @@ def _cells(told: StatementAnswer) -> Iterator[list[object]]:
     yield [_time(told.until), "closing_balance", "", told.closing_balance, told.currency, *nothing]
 
 
-def _time(at: Any) -> str:  # noqa: ANN401  # a datetime in UTC
-    return str(at.isoformat()).replace("+00:00", "Z")
+def _time(at: datetime) -> str:
+    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
 
 
 def _plain(text: str | None) -> str:

@@ -32,10 +32,12 @@ async def note(database: Database, lanes: GroupCommit, stuck: set[str]) -> None:
         return_exceptions=True,
     )
     for wallet_id, end in zip(due, ended, strict=True):
-        # One that somebody holds locked is found again.
-        if isinstance(end, BaseException) and not isinstance(end, Busy):
+        if isinstance(end, Busy):
+            continue  # Somebody holds it locked; it is found again.
+        if isinstance(end, BaseException):
             if wallet_id not in stuck:
                 log.error("holds.stuck", wallet_id=wallet_id, exc_info=end)
             stuck.add(wallet_id)
-    if due:
-        log.info("holds.expired", wallets=len(due))
+            continue
+        stuck.discard(wallet_id)
+        log.info("holds.expired", wallet_id=wallet_id)

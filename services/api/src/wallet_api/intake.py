@@ -1,0 +1,53 @@
+"""This module is where a request becomes a command's order, and is queued or only rehearsed."""
+
+from collections.abc import Awaitable
+from typing import Any
+
+from wallet_api import personal, strict
+from wallet_api.books import Books
+from wallet_api.exchange import Exchange
+from wallet_api.problems import status_of
+from wallet_api.schemas import MoneyBody
+from wallet_common.commands import Ask, OpenWallet, Stand
+from wallet_db_orm.ids import new_id
+from wallet_db_orm.orders import Audited, Order, Settled
+from wallet_db_orm.whole import rehearsed
+
+
+def asked(exchange: Exchange, books: Books, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
+    """Return what the command has; its key comes from body, header or here."""
+    request_id = strict.idempotency_key(exchange.headers, data.request_id) or new_id()
+    exchange.request_id = request_id
+    return money(books, wallet_id, request_id, data)
+
+
+def submit(
+    exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand, dry_run: str | None
+) -> Awaitable[Settled]:
+    """Queue the command, or find out what would come of it."""
+    asked_for = _order(exchange, books, command)
+    exchange.is_rehearsal = dry_run == "true"
+    if exchange.is_rehearsal:
+        return rehearsed(books.database, asked_for)
+    return books.lanes.submit(asked_for)
+
+
+def _order(exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand) -> Order:
+    """Return the order of a command, whose making has read the whole body."""
+    audit = Audited(exchange.audit_record(books.settings.pii_keys, is_understood=True), status_of)
+    return Order(command, exchange.trace_id, exchange.id, audit, exchange.owner_id)
+
+
+def money(books: Books, wallet_id: str, request_id: str, data: MoneyBody) -> dict[str, Any]:
+    """Return what every command about money has; raises a 400 for a bad amount or metadata."""
+    metadata, meaning = strict.metadata(data.metadata)
+    personal.keep_out(books.settings.pii_keys, meaning)
+    return {
+        "wallet_id": wallet_id,
+        "request_id": request_id,
+        "operation_id": new_id(),
+        "amount": strict.amount(data.amount),
+        "reference": data.reference,
+        "metadata": metadata,
+        "metadata_meaning": meaning,
+    }
