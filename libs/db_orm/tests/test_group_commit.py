@@ -1,6 +1,7 @@
 """This module is where callers who share transactions are kept out of each other's troubles."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING
 
 import pytest
@@ -9,7 +10,8 @@ from asyncpg import CheckViolationError
 from wallet_common.commands import Command, Withdraw
 from wallet_common.errors import Busy
 from wallet_db_orm import group_commit, queries
-from wallet_db_orm.group_commit import PENDING_MAX
+from wallet_db_orm.database import Database
+from wallet_db_orm.group_commit import BATCH_MAX, PENDING_MAX, GroupCommit
 from wallet_db_orm.orders import Order, Settled
 
 if TYPE_CHECKING:
@@ -17,12 +19,29 @@ if TYPE_CHECKING:
 
 # The contract's limit for a caller whose wallet somebody else holds.
 BUSY_WITHIN_S = 6
+ONE_LANE = "one lane"
 # Shorter than a wallet's own lane waits for its lock.
 SHORT_PATIENCE_S = 0.6
 
 
 def an_order(command: Command) -> Order:
     return Order(command, "trace")
+
+
+@pytest.fixture
+async def one_lane(database_url: str) -> AsyncIterator[GroupCommit]:
+    """One lane for all wallets, whose connections bear a name of their own."""
+    database = Database(database_url, application_name=ONE_LANE, lane_count=1)
+    lanes = GroupCommit(database)
+    yield lanes
+    await lanes.close()
+    await database.dispose()
+
+
+async def connections(books: "Books") -> int:
+    """Count those that the lane has made by now, whether it still needs them or not."""
+    asked = "SELECT count(*) FROM pg_stat_activity WHERE application_name = $1 AND query ~ 'COMMIT'"
+    return int(await books.value(asked, ONE_LANE))
 
 
 async def test_a_strangers_lock_holds_up_only_the_wallet_that_it_is_on(
@@ -100,6 +119,34 @@ async def test_a_full_queue_is_busy_at_once(
     assert not any(isinstance(each, BaseException) for each in answers[:PENDING_MAX])
     assert await books.balances() == {"w1": 100 * (PENDING_MAX + 1)}
     assert ledger.lanes.pending == 0
+
+
+async def test_a_deep_queue_is_carried_out_by_two_transactions_at_a_time(
+    ledger: "Ledger", books: "Books", a: "Builders", one_lane: GroupCommit
+) -> None:
+    """They share no wallet: each wallet's orders are carried out in the order they came in."""
+    wallet_ids = [f"w{number}" for number in range(2 * BATCH_MAX)]
+    orders = [a.deposit(each, f"{amount}.00") for amount in (1, 2, 3) for each in wallet_ids]
+
+    await asyncio.gather(*(one_lane.submit(an_order(each)) for each in orders))
+
+    assert await connections(books) == 2
+    told = await books.rows(
+        "SELECT amount_minor FROM ledger_entries ORDER BY wallet_id, wallet_version"
+    )
+    assert [each["amount_minor"] for each in told] == [100, 200, 300] * len(wallet_ids)
+
+
+async def test_a_deep_queue_of_one_wallet_has_one_transaction(
+    ledger: "Ledger", books: "Books", a: "Builders", one_lane: GroupCommit
+) -> None:
+    """A second one would have nothing to do but wait for the first one's lock."""
+    orders = [a.deposit("hot", "1.00") for _ in range(4 * BATCH_MAX)]
+
+    await asyncio.gather(*(one_lane.submit(an_order(each)) for each in orders))
+
+    assert await connections(books) == 1
+    assert await books.balances() == {"hot": 100 * len(orders)}
 
 
 async def test_a_caller_who_gives_up_does_no_harm(

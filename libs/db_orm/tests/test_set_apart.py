@@ -97,8 +97,8 @@ async def test_a_reader_does_not_wait_for_ever(
 
 
 async def has_own_lane(ledger: "Ledger", wallet_id: str) -> bool:
-    return wallet_id in ledger.lanes._apart
+    return wallet_id in ledger.lanes.apart
 
 
 async def has_no_own_lane(ledger: "Ledger") -> bool:
-    return not ledger.lanes._apart
+    return not ledger.lanes.apart

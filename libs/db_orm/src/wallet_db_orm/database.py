@@ -10,8 +10,10 @@ import asyncpg
 from sqlalchemy.exc import DBAPIError, InterfaceError, TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-# Transactions of a process's group commit at a time, one connection each, if nothing else is asked.
+# Lanes of a process's group commit, if nothing else is asked.
 LANES: Final = 2
+# A lane's transactions at a time, one connection each.
+LANE_TRANSACTIONS: Final = 2
 # A lane does not wait long for a stranger's lock; the wallet then gets a lane of its own.
 LANE_LOCK_TIMEOUT_MS: Final = 250
 LOCK_TIMEOUT_MS: Final = 2_000
@@ -42,7 +44,8 @@ class Database:
     ) -> None:
         self.lane_count = lane_count
         self.primary = _engine(url, application_name, pool_size, LOCK_TIMEOUT_MS)
-        self.lanes = _engine(url, application_name, lane_count, LANE_LOCK_TIMEOUT_MS)
+        transactions = lane_count * LANE_TRANSACTIONS
+        self.lanes = _engine(url, application_name, transactions, LANE_LOCK_TIMEOUT_MS)
         self.apart = _engine(url, application_name, _APART_CONNECTIONS, LOCK_TIMEOUT_MS)
         # The same connections, for statements that are a transaction each.
         self.fresh = _by_statement(self.primary)

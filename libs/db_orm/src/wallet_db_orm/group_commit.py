@@ -1,14 +1,14 @@
 """
 This module is where concurrent callers share a transaction.
 
-A lane has one queue and one open transaction at a time. When it is free it takes what is queued,
-applies it as one batch and resolves the callers; meanwhile the next batch forms. There is no
-timer: a lone order is a batch of one and waits for nobody. See docs/adr/0004.
+A lane has one queue and one open transaction at a time, two while it is deep. When it is free it
+takes what is queued, applies it as one batch and resolves the callers; meanwhile the next batch
+forms. There is no timer: a lone order is a batch of one and waits for nobody. See docs/adr/0004.
 """
 
 import asyncio
 from collections import deque
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from time import monotonic
 from typing import Final
@@ -18,13 +18,16 @@ import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.errors import Busy, IdempotencyKeyReused
-from wallet_db_orm.database import Database, Lease, Trouble, trouble
+from wallet_db_orm.database import LANE_TRANSACTIONS, Database, Lease, Trouble, trouble
 from wallet_db_orm.doorbell import Doorbell
 from wallet_db_orm.ledger import apply
 from wallet_db_orm.orders import Applied, Order, Settled
 
 BATCH_MAX: Final = 256
 PENDING_MAX: Final = 4_096
+# With so many orders for other wallets in its queue a lane has a second transaction, so that the
+# process does not wait for the disk.
+DEEP: Final = 128
 # Longer than this nobody waits: the caller is told to come back.
 PATIENCE_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.05
@@ -50,7 +53,8 @@ class GroupCommit:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._lanes = [_Lane(self, database.lanes) for _ in range(database.lane_count)]
-        self._apart: dict[str, _Lane] = {}
+        # The wallets that wait in lanes of their own.
+        self.apart: dict[str, _Lane] = {}
         self._watched: deque[_Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.doorbell = Doorbell(database.fresh)
@@ -80,28 +84,21 @@ class GroupCommit:
 
     async def close(self) -> None:
         """Finish what is queued; nothing may be submitted any more."""
-        while running := [
-            each for each in [*self._lanes, *self._apart.values()] if each.is_running
-        ]:
+        while running := [each for each in [*self._lanes, *self.apart.values()] if each.is_running]:
             await running[0].drained()
         await self.doorbell.close()
-
-    @property
-    def apart(self) -> Collection[str]:
-        """The wallets that wait in lanes of their own."""
-        return self._apart
 
     def set_apart(self, waiting: _Waiting) -> None:
         """Let an order wait in its wallet's own lane, outside everybody else's way."""
         wallet_id = waiting.order.command.wallet_id
-        if wallet_id not in self._apart:
+        if wallet_id not in self.apart:
             own = _Lane(self, self._database.apart, apart_for=wallet_id)
-            self._apart[wallet_id] = own
-        self._apart[wallet_id].put(waiting)
+            self.apart[wallet_id] = own
+        self.apart[wallet_id].put(waiting)
 
     def follow_apart(self, waiting: _Waiting, lane: "_Lane") -> bool:
         """Queue an order of `lane` behind those of its wallet that have left it; say if it was."""
-        own = self._apart.get(waiting.order.command.wallet_id)
+        own = self.apart.get(waiting.order.command.wallet_id)
         if own is None or own is lane:
             return False
         own.put(waiting)
@@ -109,8 +106,8 @@ class GroupCommit:
 
     def rejoin(self, wallet_id: str, lane: "_Lane") -> None:
         """Forget a wallet's own lane; its next order goes the common way again."""
-        if self._apart.get(wallet_id) is lane and not lane.is_running:
-            del self._apart[wallet_id]
+        if self.apart.get(wallet_id) is lane and not lane.is_running:
+            del self.apart[wallet_id]
 
     def _leave(self, _: asyncio.Future[Settled]) -> None:
         self.pending -= 1
@@ -143,53 +140,81 @@ class GroupCommit:
         found out in the common lane, and whoever is none follows the others of the wallet.
         """
         wallet_id = order.command.wallet_id
-        own = None if order.owner_id else self._apart.get(wallet_id)
+        own = None if order.owner_id else self.apart.get(wallet_id)
         return own or self._lanes[crc32(wallet_id.encode()) % len(self._lanes)]
 
 
 class _Lane:
+    """
+    One queue, carried out by one transaction at a time: by two while it is deep.
+
+    No wallet is in both, so that each wallet's orders are carried out as they came.
+    """
+
     def __init__(
         self, group: GroupCommit, engine: AsyncEngine, *, apart_for: str | None = None
     ) -> None:
         self._group = group
-        self._lease = Lease(engine)
+        self._engine = engine
         self._apart_for = apart_for
         self._queue: deque[_Waiting] = deque()
-        self._running: asyncio.Task[None] | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._serving = 0
+        self._under_way: set[str] = set()
         self._is_clear = True
 
     def put(self, waiting: _Waiting) -> None:
         self._queue.append(waiting)
-        if self._running is None:
-            self._running = asyncio.create_task(self._run())
+        # Deep is looked at now and then: what waits may be for wallets that are under way.
+        is_deep = self._serving < LANE_TRANSACTIONS and len(self._queue) % DEEP == 0
+        if not self._serving or is_deep:
+            self._serving += 1
+            task = asyncio.create_task(self._run())
+            self._tasks.add(task)
+            task.add_done_callback(self._end)
 
     @property
     def is_running(self) -> bool:
-        return self._running is not None
+        return bool(self._tasks)
 
     async def drained(self) -> None:
-        while self._running is not None:
-            await asyncio.wait([self._running])
+        while self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _run(self) -> None:
-        try:
-            # More may be queued while the connection is given back.
-            while self._queue:
-                async with aclosing(self._lease):
-                    while self._queue:
-                        count = min(BATCH_MAX, len(self._queue))
-                        taken = [self._queue.popleft() for _ in range(count)]
-                        await self._settle([each for each in taken if not each.answer.done()])
-        finally:
-            self._running = None
-            # While its lock is still held the wallet stays apart: its next caller delays no one.
-            if self._apart_for is not None:
-                stays_s = 0 if self._is_clear else _STAYS_APART_S
-                asyncio.get_running_loop().call_later(
-                    stays_s, self._group.rejoin, self._apart_for, self
-                )
+        async with aclosing(Lease(self._engine)) as lease:
+            try:
+                while batch := self._take():
+                    wallet_ids = {each.order.command.wallet_id for each in batch}
+                    self._under_way |= wallet_ids
+                    await self._settle(lease, [each for each in batch if not each.answer.done()])
+                    self._under_way -= wallet_ids
+            finally:
+                # More may be queued while the connection is given back.
+                self._serving -= 1
 
-    async def _settle(self, batch: Sequence[_Waiting]) -> None:
+    def _take(self) -> list[_Waiting]:
+        """Take what is next; beside another transaction `DEEP` orders at least, or none."""
+        if self._serving == 1:
+            return [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
+        busy = self._under_way
+        free = [each for each in self._queue if each.order.command.wallet_id not in busy]
+        if len(free) < DEEP:
+            return []
+        taken = set(map(id, free[:BATCH_MAX]))
+        self._queue = deque(each for each in self._queue if id(each) not in taken)
+        return free[:BATCH_MAX]
+
+    def _end(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        # While its lock is still held the wallet stays apart: its next caller delays no one.
+        if self._apart_for is not None and not self._tasks:
+            stays_s = 0 if self._is_clear else _STAYS_APART_S
+            asyncio.get_running_loop().call_later(
+                stays_s, self._group.rejoin, self._apart_for, self
+            )
+
+    async def _settle(self, lease: Lease, batch: Sequence[_Waiting]) -> None:
         """Resolve every caller of the batch, whatever happens."""
         pause_s = _FIRST_PAUSE_S
         # What is free goes first; what another process holds for its own batch is waited for next.
@@ -198,10 +223,10 @@ class _Lane:
             try:
                 orders = [each.order for each in batch]
                 aside = () if waits else self._group.apart
-                applied = await apply(self._lease, orders, waits=waits, aside=aside)
+                applied = await apply(lease, orders, waits=waits, aside=aside)
             except Exception as error:  # noqa: BLE001  # handed to the callers, none is swallowed
                 if trouble(error) is not Trouble.CONNECTION:
-                    return await self._part(batch, error)
+                    return await self._part(lease, batch, error)
                 # COMMIT may have gone through unanswered. Asking again tells: every order is
                 # remembered by its key, so what happened is found and what did not happens now.
                 batch = _within_patience(batch, error)
@@ -214,7 +239,7 @@ class _Lane:
                 waits, self._is_clear = True, True
         return None
 
-    async def _part(self, batch: Sequence[_Waiting], error: Exception) -> None:
+    async def _part(self, lease: Lease, batch: Sequence[_Waiting], error: Exception) -> None:
         """A batch failed as a whole: see to it that one bad wallet or order harms no other."""
         kind = trouble(error)
         self._is_clear = False
@@ -224,7 +249,7 @@ class _Lane:
             for each in batch:
                 # What its wallet's earlier order met may have moved the wallet out of here.
                 if not self._group.follow_apart(each, self):
-                    await self._settle([each])
+                    await self._settle(lease, [each])
         else:
             _fail(batch, error)
 
