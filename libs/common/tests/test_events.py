@@ -13,9 +13,11 @@ from wallet_common.errors import Poison
 from wallet_common.events import Envelope, EventType, amount_minor, decode, encode, json_schemas
 from wallet_common.payloads import (
     HoldStep,
+    LimitsTold,
     Movement,
     Opening,
     Payload,
+    Rate,
     Reversal,
     Standing,
     Step,
@@ -75,6 +77,14 @@ PAYLOADS: dict[EventType, Payload] = {
     EventType.WALLET_FROZEN: STANDING,
     EventType.WALLET_UNFROZEN: STANDING,
     EventType.WALLET_CLOSED: STANDING,
+    EventType.LIMITS_CHANGED: LimitsTold(
+        currency="USD",
+        overdraft="5.00",
+        time_zone="Europe/Berlin",
+        max_balance="10.00",
+        max_transaction="1.00",
+        velocity=(Rate(period="day", amount="2.00", count=3), Rate(period="month", count=9)),
+    ),
     EventType.HOLD_PLACED: HOLD_STEP,
     EventType.HOLD_CAPTURED: HOLD_STEP,
     EventType.HOLD_RELEASED: HOLD_STEP,

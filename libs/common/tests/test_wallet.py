@@ -18,6 +18,7 @@ FLAWS_OF_THE_REQUEST = {
     RejectionReason.INVALID_AMOUNT,
     RejectionReason.HOLD_NOT_FOUND,
     RejectionReason.INVALID_EXPIRY,
+    RejectionReason.INVALID_LIMIT,
 }
 
 

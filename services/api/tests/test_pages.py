@@ -10,7 +10,16 @@ import httpx
 import pytest
 
 DOCS = Path(__file__).parents[3] / "docs"
-PAGES = ("bulk.md", "dry-run.md", "holds.md", "past.md", "reversals.md", "wallet-life.md")
+PAGES = (
+    "bulk.md",
+    "dry-run.md",
+    "holds.md",
+    "limits.md",
+    "limits.md",
+    "past.md",
+    "reversals.md",
+    "wallet-life.md",
+)
 BLOCK = re.compile(r"```http\n(.*?)```", re.DOTALL)
 EXCHANGE = re.compile(r"(GET|POST|PUT|DELETE) (\S+)(?: (\{.*\}))?\n(\d{3}) (\{.*\})")
 

@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from wallet_common.limits import AskedVelocity
 from wallet_common.money import Amount
 from wallet_common.pii import Indexed
 from wallet_common.wallet import Direction
@@ -130,6 +131,17 @@ class CloseWallet(msgspec.Struct, frozen=True, kw_only=True):
     reason: str | None = None
 
 
+class SetLimits(msgspec.Struct, frozen=True, kw_only=True):
+    """Let these be the wallet's limits, whatever was one before; see `limits.Limits`."""
+
+    wallet_id: str
+    overdraft: Amount | None = None
+    max_balance: Amount | None = None
+    max_transaction: Amount | None = None
+    velocity: tuple[AskedVelocity, ...] = ()
+    time_zone: str = "UTC"
+
+
 class Reversible(StrEnum):
     """What an operation has done that can be taken back, the whole of it or a part."""
 
@@ -233,7 +245,7 @@ TransferStep = CreditTransfer | CompleteTransfer | RefundTransfer
 # What is remembered under a key: an intent, a step that moves money, or that the key is spent.
 Keyed = Ask | CancelKey | CreditTransfer | RefundTransfer
 # Asked for again they find it done, so they need no key.
-Stand = FreezeWallet | UnfreezeWallet | CloseWallet
+Stand = FreezeWallet | UnfreezeWallet | CloseWallet | SetLimits
 Command = OpenWallet | Stand | CancelKey | ExpireHolds | Ask | TransferStep
 
 
@@ -248,7 +260,7 @@ def key(command: Command) -> str | None:
             return command.key
         case OpenWallet() | CompleteTransfer() | ExpireHolds():
             return None
-        case FreezeWallet() | UnfreezeWallet() | CloseWallet():
+        case FreezeWallet() | UnfreezeWallet() | CloseWallet() | SetLimits():
             return None
 
 

@@ -15,6 +15,7 @@ from wallet_common.errors import InvalidAmount, Poison
 from wallet_common.money import MAX_MINOR, is_currency, parse_amount
 from wallet_common.payloads import (
     HoldStep,
+    LimitsTold,
     Movement,
     Opening,
     Payload,
@@ -45,6 +46,7 @@ class EventType(StrEnum):
     WALLET_FROZEN = "WalletFrozen"
     WALLET_UNFROZEN = "WalletUnfrozen"
     WALLET_CLOSED = "WalletClosed"
+    LIMITS_CHANGED = "LimitsChanged"
     HOLD_PLACED = "HoldPlaced"
     HOLD_CAPTURED = "HoldCaptured"
     HOLD_RELEASED = "HoldReleased"
@@ -55,7 +57,7 @@ class Fact(msgspec.Struct, frozen=True):
     """What a decision made true of one wallet; the shell gives it an id, a version and a time."""
 
     type: EventType
-    payload: Opening | Movement | Reversal | HoldStep | Step | Standing
+    payload: Opening | Movement | Reversal | HoldStep | Step | Standing | LimitsTold
 
 
 class Envelope(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -181,6 +183,12 @@ class WalletClosed(_Read, frozen=True, kw_only=True, tag=EventType.WALLET_CLOSED
     payload: Standing
 
 
+class LimitsChanged(_Read, frozen=True, kw_only=True, tag=EventType.LIMITS_CHANGED.value):
+    """The wallet has these limits from now on, and no others."""
+
+    payload: LimitsTold
+
+
 class HoldPlaced(_Read, frozen=True, kw_only=True, tag=EventType.HOLD_PLACED.value):
     """Money of the wallet is bound: it stays in the balance and is not available."""
 
@@ -226,6 +234,7 @@ Event = (
     | WalletFrozen
     | WalletUnfrozen
     | WalletClosed
+    | LimitsChanged
     | HoldPlaced
     | HoldCaptured
     | HoldReleased

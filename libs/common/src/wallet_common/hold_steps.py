@@ -4,8 +4,6 @@ This module is where the rules of holds live: to place one, to capture, release 
 Whoever folds lets expire first what is due, so that no decision meets a hold whose time is over.
 """
 
-from datetime import datetime
-
 from msgspec.structs import replace
 
 from wallet_common import commands as ask, transfer_steps
@@ -13,7 +11,7 @@ from wallet_common.events import EventType, Fact
 from wallet_common.holds import Hold, HoldStatus
 from wallet_common.money import from_minor, render
 from wallet_common.payloads import HoldStep
-from wallet_common.postings import in_minor, not_open, post, too_poor
+from wallet_common.postings import in_minor, may_leave, not_open, post
 from wallet_common.wallet import (
     Direction,
     EntryType,
@@ -25,18 +23,18 @@ from wallet_common.wallet import (
 )
 
 
-def place(wallet: Wallet | None, command: ask.PlaceHold, now: datetime | None) -> Posted | Rejected:
-    """Bind money that is available, until a time that is not over `now`."""
+def place(wallet: Wallet | None, command: ask.PlaceHold, around: Surroundings) -> Posted | Rejected:
+    """Bind money that may leave, until a time that is not over now."""
     if wallet is None:
         return Rejected(RejectionReason.WALLET_NOT_FOUND)
-    expires_at = command.expires_at
+    expires_at, now = command.expires_at, around.now
     # Decided here, so that what was placed in time is still remembered when its time is over.
     if expires_at is not None and now is not None and expires_at <= now:
         return Rejected(RejectionReason.INVALID_EXPIRY, detail="must be in the future")
     amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
-    if refused := not_open(wallet, Direction.OUT) or too_poor(wallet, amount_minor):
+    if refused := may_leave(wallet, amount_minor, around):
         return refused
     hold = Hold(
         id=command.operation_id,
@@ -53,7 +51,7 @@ def place(wallet: Wallet | None, command: ask.PlaceHold, now: datetime | None) -
 def capture(
     wallet: Wallet | None, command: ask.CaptureHold, around: Surroundings
 ) -> Posted | Rejected:
-    """Take bound money out, or start a transfer that pays with it."""
+    """Take bound money out, or start a transfer that pays with it; limits were its hold's."""
     wanted = _wanted(wallet, command, around.hold)
     if isinstance(wanted, Rejected):
         return wanted
@@ -76,7 +74,7 @@ def capture(
         metadata=command.metadata,
         to_wallet_id=command.to_wallet_id,
     )
-    paid = transfer_steps.debit(freed, debit, around.recipient)
+    paid = transfer_steps.debit(freed, debit, around, is_bound=True)
     if isinstance(paid, Rejected):
         return paid
     fact = Fact(EventType.HOLD_CAPTURED, _told(freed, hold, amount_minor, command))

@@ -8,9 +8,8 @@ from wallet_common import commands as ask, hold_steps, reversal_steps, standing,
 from wallet_common.events import EventType, Fact
 from wallet_common.money import render
 from wallet_common.payloads import Movement, Opening
-from wallet_common.postings import in_minor, not_open, post, too_full, too_poor
+from wallet_common.postings import in_minor, may_come, may_leave, post
 from wallet_common.wallet import (
-    Direction,
     EntryType,
     Posted,
     Rejected,
@@ -34,13 +33,13 @@ def decide(wallet: Wallet | None, command: ask.Command, around: Surroundings) ->
         case ask.Deposit():
             return _deposit(wallet, command)
         case ask.Withdraw():
-            return _withdraw(wallet, command)
+            return _withdraw(wallet, command, around)
         case ask.ReverseDeposit():
             return _reverse_deposit(wallet, command)
         case ask.CancelKey():
             return _cancel_key(wallet)
         case ask.DebitTransfer():
-            return transfer_steps.debit(wallet, command, around.recipient)
+            return transfer_steps.debit(wallet, command, around)
         case ask.CreditTransfer():
             return transfer_steps.credit(wallet, command)
         case ask.CompleteTransfer():
@@ -48,7 +47,7 @@ def decide(wallet: Wallet | None, command: ask.Command, around: Surroundings) ->
         case ask.RefundTransfer():
             return transfer_steps.refund(wallet, command, around.transfer)
         case ask.PlaceHold():
-            return hold_steps.place(wallet, command, around.now)
+            return hold_steps.place(wallet, command, around)
         case ask.CaptureHold():
             return hold_steps.capture(wallet, command, around)
         case ask.ReleaseHold():
@@ -59,6 +58,8 @@ def decide(wallet: Wallet | None, command: ask.Command, around: Surroundings) ->
             return standing.unfreeze(wallet, command)
         case ask.CloseWallet():
             return standing.close(wallet, command, is_paying=around.is_paying)
+        case ask.SetLimits():
+            return standing.limit(wallet, command)
         case ask.ReverseOperation():
             return reversal_steps.reverse(wallet, command, around)
         case ask.ExpireHolds():
@@ -97,18 +98,20 @@ def _deposit(wallet: Wallet | None, command: ask.Deposit) -> Posted | Rejected:
     amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
-    if refused := not_open(wallet, Direction.IN) or too_full(wallet, amount_minor):
+    if refused := may_come(wallet, amount_minor):
         return refused
     return _move(wallet, command, EntryType.DEPOSIT, EventType.FUNDS_DEPOSITED, amount_minor)
 
 
-def _withdraw(wallet: Wallet | None, command: ask.Withdraw) -> Posted | Rejected:
+def _withdraw(
+    wallet: Wallet | None, command: ask.Withdraw, around: Surroundings
+) -> Posted | Rejected:
     if wallet is None:
         return Rejected(RejectionReason.WALLET_NOT_FOUND)
     amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
-    if refused := not_open(wallet, Direction.OUT) or too_poor(wallet, amount_minor):
+    if refused := may_leave(wallet, amount_minor, around):
         return refused
     return _move(wallet, command, EntryType.WITHDRAW, EventType.FUNDS_WITHDRAWN, -amount_minor)
 

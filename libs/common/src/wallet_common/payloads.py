@@ -71,6 +71,25 @@ class Standing(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, 
     reason: str | None = None
 
 
+class Rate(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """How much, and how many times, may leave in a `day`, `week` or `month`."""
+
+    period: str
+    amount: str | None = None
+    count: int | None = None
+
+
+class LimitsTold(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The payload of a wallet's new limits: amounts as decimal strings, absent is no limit."""
+
+    currency: str
+    overdraft: str
+    time_zone: str
+    max_balance: str | None = None
+    max_transaction: str | None = None
+    velocity: tuple[Rate, ...] = ()
+
+
 class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
     """
     The payload of a fraud flag: what was compared with what, and the events that show it.
@@ -88,4 +107,4 @@ class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, k
     window_seconds: int | None = None
 
 
-Payload = Opening | Movement | Reversal | HoldStep | Step | Standing | Verdict
+Payload = Opening | Movement | Reversal | HoldStep | Step | Standing | LimitsTold | Verdict

@@ -3,6 +3,7 @@
 import msgspec
 
 from wallet_common.errors import InvalidAmount
+from wallet_common.limits import NO_LIMITS, Excess, too_fast, too_large, too_rich
 from wallet_common.money import MAX_MINOR, Amount
 from wallet_common.wallet import (
     Direction,
@@ -10,6 +11,7 @@ from wallet_common.wallet import (
     EntryType,
     Rejected,
     RejectionReason,
+    Surroundings,
     Wallet,
     WalletStatus,
 )
@@ -43,6 +45,29 @@ def not_open(wallet: Wallet, way: Direction) -> Rejected | None:
             return Rejected(RejectionReason.WALLET_CLOSED)
 
 
+def may_come(wallet: Wallet, amount_minor: int, *, is_step: bool = False) -> Rejected | None:
+    """
+    Refuse money that the wallet's status or limits keep out.
+
+    A transfer's step is no transaction of the recipient's.
+    """
+    excess = too_rich(wallet.limits, wallet.balance_minor, amount_minor)
+    if excess is None and not is_step:
+        excess = too_large(wallet.limits, amount_minor)
+    return (
+        not_open(wallet, Direction.IN) or too_full(wallet, amount_minor) or _beyond(wallet, excess)
+    )
+
+
+def may_leave(wallet: Wallet, amount_minor: int, around: Surroundings) -> Rejected | None:
+    """Refuse money that the wallet's status, limits or balance keep in."""
+    return (
+        not_open(wallet, Direction.OUT)
+        or _beyond(wallet, _over(wallet, amount_minor, around))
+        or too_poor(wallet, amount_minor)
+    )
+
+
 def too_full(wallet: Wallet, amount_minor: int) -> Rejected | None:
     """Refuse what would leave the range that a balance has."""
     if wallet.balance_minor + amount_minor > MAX_MINOR:
@@ -51,15 +76,33 @@ def too_full(wallet: Wallet, amount_minor: int) -> Rejected | None:
 
 
 def too_poor(wallet: Wallet, amount_minor: int) -> Rejected | None:
-    """Refuse what is more than the wallet has available."""
-    if amount_minor > wallet.available_minor:
+    """Refuse what is more than the wallet has, and may owe."""
+    if amount_minor > wallet.spendable_minor:
         return Rejected(
             RejectionReason.INSUFFICIENT_FUNDS,
             wallet.currency,
             required_minor=amount_minor,
-            available_minor=wallet.available_minor,
+            available_minor=wallet.spendable_minor,
         )
     return None
+
+
+def _over(wallet: Wallet, amount_minor: int, around: Surroundings) -> Excess | None:
+    if wallet.limits is NO_LIMITS:
+        return None
+    excess = too_large(wallet.limits, amount_minor)
+    if excess is None and wallet.limits.velocity:
+        assert around.now is not None, "what is limited by time needs the time"
+        excess = too_fast(
+            wallet.limits, around.spending, wallet.held_minor, amount_minor, around.now
+        )
+    return excess
+
+
+def _beyond(wallet: Wallet, excess: Excess | None) -> Rejected | None:
+    if excess is None:
+        return None
+    return Rejected(RejectionReason.LIMIT_EXCEEDED, wallet.currency, excess=excess)
 
 
 def post(
@@ -67,7 +110,8 @@ def post(
 ) -> tuple[Wallet, Entry]:
     """Move money on one wallet. The entry's event comes after `facts_before` other facts."""
     balance_minor = wallet.balance_minor + amount_minor
-    assert wallet.held_minor <= balance_minor <= MAX_MINOR, "checked before posting"
+    assert balance_minor - wallet.held_minor >= wallet.floor_minor, "checked before posting"
+    assert balance_minor <= MAX_MINOR, "checked before posting"
     version = wallet.version + facts_before + 1
     after = msgspec.structs.replace(wallet, balance_minor=balance_minor, version=version)
     return after, Entry(entry_type, amount_minor, balance_minor, version)

@@ -39,7 +39,7 @@ def reverse(
         case ask.Reversible.WITHDRAWAL:
             done = _give_back(wallet, command, amount_minor)
         case ask.Reversible.TRANSFER:
-            done = _send_back(wallet, command, amount_minor, around.recipient)
+            done = _send_back(wallet, command, amount_minor, around)
         case _:
             assert_never(command.kind)
     if isinstance(done, Rejected):
@@ -69,7 +69,7 @@ def _give_back(
 
 
 def _send_back(
-    wallet: Wallet, command: ask.ReverseOperation, amount_minor: int, sender: Wallet | None
+    wallet: Wallet, command: ask.ReverseOperation, amount_minor: int, around: Surroundings
 ) -> Posted | Rejected:
     assert command.to_wallet_id is not None, "a transfer came from somewhere"
     debit = ask.DebitTransfer(
@@ -82,7 +82,7 @@ def _send_back(
         to_wallet_id=command.to_wallet_id,
         reverses=command.reverses,
     )
-    return transfer_steps.debit(wallet, debit, sender)
+    return transfer_steps.debit(wallet, debit, around)
 
 
 def _wanted(wallet: Wallet, command: ask.ReverseOperation, left_minor: int) -> int | Rejected:

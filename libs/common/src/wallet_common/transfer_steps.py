@@ -13,7 +13,16 @@ from wallet_common.events import EventType, Fact
 from wallet_common.money import render
 from wallet_common.operations import Outcome
 from wallet_common.payloads import Step
-from wallet_common.postings import in_minor, not_open, post, too_full, too_poor, wrong_currency
+from wallet_common.postings import (
+    in_minor,
+    may_come,
+    may_leave,
+    not_open,
+    post,
+    too_full,
+    too_poor,
+    wrong_currency,
+)
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import (
     Direction,
@@ -21,14 +30,23 @@ from wallet_common.wallet import (
     Posted,
     Rejected,
     RejectionReason,
+    Surroundings,
     Wallet,
 )
 
 
 def debit(
-    wallet: Wallet | None, command: ask.DebitTransfer, recipient: Wallet | None
+    wallet: Wallet | None,
+    command: ask.DebitTransfer,
+    around: Surroundings,
+    *,
+    is_bound: bool = False,
 ) -> Posted | Rejected:
-    """Start a transfer: the sender pays, and the money is on its way."""
+    """
+    Start a transfer: the sender pays, and the money is on its way.
+
+    What a hold has bound may leave whatever the wallet's limits are by now.
+    """
     if wallet is None:
         return Rejected(RejectionReason.WALLET_NOT_FOUND)
     amount_minor = in_minor(command.amount, wallet)
@@ -36,18 +54,7 @@ def debit(
         return amount_minor
     if command.to_wallet_id == wallet.id:
         return Rejected(RejectionReason.SAME_WALLET)
-    # A look without a lock: it refuses hopeless transfers, only the credit step decides.
-    if recipient is None:
-        return Rejected(RejectionReason.RECIPIENT_NOT_FOUND)
-    refused = (
-        wrong_currency(recipient, wallet.currency)
-        or (
-            None
-            if ask.is_reversal(command)
-            else not_open(recipient, Direction.IN) or not_open(wallet, Direction.OUT)
-        )
-        or too_poor(wallet, amount_minor)
-    )
+    refused = _unpayable(wallet, command, amount_minor, around, is_bound=is_bound)
     if refused:
         return refused
 
@@ -71,6 +78,27 @@ def debit(
         Fact(EventType.TRANSFER_DEBITED, _step(transfer, command.operation_id, after)),
     )
     return Posted(after, facts, entry, debited)
+
+
+def _unpayable(
+    wallet: Wallet,
+    command: ask.DebitTransfer,
+    amount_minor: int,
+    around: Surroundings,
+    *,
+    is_bound: bool,
+) -> Rejected | None:
+    """Say why the sender cannot pay, or the recipient could not be paid."""
+    # A look without a lock: it refuses hopeless transfers, only the credit step decides.
+    recipient = around.recipient
+    if recipient is None:
+        return Rejected(RejectionReason.RECIPIENT_NOT_FOUND)
+    if refused := wrong_currency(recipient, wallet.currency):
+        return refused
+    if ask.is_reversal(command):
+        return None if is_bound else too_poor(wallet, amount_minor)
+    keeps = not_open(wallet, Direction.OUT) if is_bound else may_leave(wallet, amount_minor, around)
+    return not_open(recipient, Direction.IN) or keeps
 
 
 def credit_of(transfer: Transfer, operation_id: str) -> ask.CreditTransfer:
@@ -115,10 +143,10 @@ def credit(wallet: Wallet | None, command: ask.CreditTransfer) -> Posted | Rejec
     assert command.amount_minor > 0, "the debit checked the amount"
     if wallet is None:
         return Rejected(RejectionReason.RECIPIENT_NOT_FOUND)
-    refused = (
-        wrong_currency(wallet, command.currency)
-        or (None if ask.is_reversal(command) else not_open(wallet, Direction.IN))
-        or too_full(wallet, command.amount_minor)
+    refused = wrong_currency(wallet, command.currency) or (
+        too_full(wallet, command.amount_minor)
+        if ask.is_reversal(command)
+        else may_come(wallet, command.amount_minor, is_step=True)
     )
     if refused:
         return refused

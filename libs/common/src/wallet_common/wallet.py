@@ -8,6 +8,7 @@ import msgspec
 
 from wallet_common.events import Fact
 from wallet_common.holds import Hold
+from wallet_common.limits import NO_LIMITS, Excess, Limits, Spending
 from wallet_common.transfer import Transfer
 
 
@@ -43,6 +44,7 @@ class RejectionReason(StrEnum):
     HOLD_EXCEEDED = "hold_exceeded"
     HOLD_CLOSED = "hold_closed"
     HOLD_EXPIRED = "hold_expired"
+    LIMIT_EXCEEDED = "limit_exceeded"
     CANCELLED = "cancelled"
     # Not outcomes of an intent but flaws of the request: the key stays free (see `remembered`).
     WALLET_NOT_FOUND = "wallet_not_found"
@@ -50,6 +52,7 @@ class RejectionReason(StrEnum):
     INVALID_AMOUNT = "invalid_amount"
     HOLD_NOT_FOUND = "hold_not_found"
     INVALID_EXPIRY = "invalid_expiry"
+    INVALID_LIMIT = "invalid_limit"
 
     @property
     def remembered(self) -> bool:
@@ -63,6 +66,7 @@ _FORGOTTEN: Final = {
     RejectionReason.INVALID_AMOUNT,
     RejectionReason.HOLD_NOT_FOUND,
     RejectionReason.INVALID_EXPIRY,
+    RejectionReason.INVALID_LIMIT,
 }
 
 
@@ -92,11 +96,22 @@ COUNTER_ACCOUNTS: Final = {
 }
 
 
+# What counts as spent in a period, and what takes it back: a transfer that came to nothing.
+SPENDING_TYPES: Final = (
+    EntryType.WITHDRAW,
+    EntryType.HOLD_CAPTURE,
+    EntryType.TRANSFER_DEBIT,
+    EntryType.TRANSFER_REFUND,
+)
+
+
 class Wallet(msgspec.Struct, frozen=True):
     """
     A wallet as it stands; `version` counts its events. Money in minor units of `currency`.
 
     `frozen` is which way a frozen wallet's money may not move; None of such a one: both.
+    `floor_minor` is how little may be available, at most 0: what its limits let it owe, less where
+    it owes more already.
     """
 
     id: str
@@ -107,11 +122,18 @@ class Wallet(msgspec.Struct, frozen=True):
     status: WalletStatus = WalletStatus.ACTIVE
     version: int = 0
     frozen: Direction | None = None
+    floor_minor: int = 0
+    limits: Limits = NO_LIMITS
 
     @property
     def available_minor(self) -> int:
-        """What may leave: held money is owned but bound."""
+        """What is the wallet's own and free: held money is owned but bound."""
         return self.balance_minor - self.held_minor
+
+    @property
+    def spendable_minor(self) -> int:
+        """What may leave: what is available, and what the wallet may owe."""
+        return self.available_minor + self.limits.overdraft_minor
 
 
 class Entry(msgspec.Struct, frozen=True):
@@ -151,6 +173,7 @@ class Rejected(msgspec.Struct, frozen=True, omit_defaults=True, tag="rejected"):
     available_minor: int | None = None
     detail: str | None = None
     remaining_minor: int | None = None
+    excess: Excess | None = None
 
 
 class Surroundings(msgspec.Struct, frozen=True):
@@ -161,7 +184,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     owner already has in the same currency, `transfer` the row that a later step continues, `hold`
     the one that is captured or released, `now` the time at which it is decided. `is_paying` says
     that a transfer of the wallet is on its way, `reversed_minor` how much of the operation was
-    taken back before.
+    taken back before, `spending` what has left the wallet in the periods that its limits name.
     """
 
     recipient: Wallet | None = None
@@ -171,3 +194,4 @@ class Surroundings(msgspec.Struct, frozen=True):
     now: datetime | None = None
     is_paying: bool = False
     reversed_minor: int = 0
+    spending: Spending = msgspec.field(default_factory=dict)

@@ -17,10 +17,12 @@ from wallet_common.chain import NO_HASH, entry_digest, link
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.holds import Hold
 from wallet_common.ledger import decide
+from wallet_common.limits import Spending
 from wallet_common.operations import Operation, receipt
 from wallet_common.transfer import Transfer, TransferState as State
 from wallet_common.wallet import (
     COUNTER_ACCOUNTS,
+    SPENDING_TYPES,
     Entry,
     Posted,
     Rejected,
@@ -31,19 +33,8 @@ from wallet_common.wallet import (
 from wallet_db_orm import batch_rows
 from wallet_db_orm.audit import DeferredAudit
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Applied, Order, Recorded, is_under_way
+from wallet_db_orm.orders import Applied, Order, Recorded, is_there, is_under_way
 from wallet_db_orm.rows import StoredHold, StoredTransfer
-
-
-def is_there(wallet: Wallet | None, order: Order) -> bool:
-    """
-    Say whether the order may look for its wallet, or what is remembered of it.
-
-    Whoever asks on behalf of an owner finds that owner's wallets only; an owner never changes.
-    """
-    if order.owner_id is None or isinstance(order.command, ask.OpenWallet):
-        return True
-    return wallet is not None and wallet.owner_id == order.owner_id
 
 
 class Batch:
@@ -63,6 +54,8 @@ class Batch:
         self.holds: dict[str, StoredHold] = {}
         self.changed_holds: set[str] = set()
         self.stood: set[str] = set()
+        # By wallet and time zone.
+        self.spending: dict[tuple[str, str], Spending] = {}
         self.reversed: dict[tuple[str, str], int] = defaultdict(int)
         self.opened: dict[str, str | None] = {}
         self.moved: set[str] = set()
@@ -128,6 +121,7 @@ class Batch:
                 | ask.FreezeWallet()
                 | ask.UnfreezeWallet()
                 | ask.CloseWallet()
+                | ask.SetLimits()
                 | ask.ExpireHolds()
             ):
                 return outcome.wallet if isinstance(outcome, Posted) else outcome
@@ -150,8 +144,12 @@ class Batch:
         match command:
             case ask.OpenWallet(owner_id=str(owner_id)):
                 return Surroundings(sibling=self.siblings.get((owner_id, command.currency)))
-            case ask.DebitTransfer(to_wallet_id=to_wallet_id):
-                return Surroundings(recipient=self._recipient(to_wallet_id))
+            case ask.Withdraw() | ask.PlaceHold() | ask.DebitTransfer():
+                return Surroundings(
+                    recipient=self._recipient(ask.pays_to(command)),
+                    spending=self._spending(command.wallet_id),
+                    now=self.now,
+                )
             case ask.CloseWallet():
                 return Surroundings(is_paying=self._is_paying(command.wallet_id))
             case ask.ReverseOperation():
@@ -159,8 +157,6 @@ class Batch:
                     recipient=self._recipient(command.to_wallet_id),
                     reversed_minor=self.reversed[command.wallet_id, command.reverses],
                 )
-            case ask.PlaceHold():
-                return Surroundings(now=self.now)
             case ask.CaptureHold() | ask.ReleaseHold():
                 stored_hold = self.holds.get(command.hold_id)
                 return Surroundings(
@@ -172,6 +168,17 @@ class Batch:
                 return Surroundings(transfer=stored.transfer if stored else None)
             case _:
                 return Surroundings()
+
+    def _spending(self, wallet_id: str) -> Spending:
+        wallet = self.wallets.get(wallet_id)
+        return self.spending.get((wallet_id, wallet.limits.time_zone), {}) if wallet else {}
+
+    def _spend(self, wallet_id: str, amount_minor: int) -> None:
+        for (spender, zone), spending in self.spending.items():
+            if spender == wallet_id:
+                self.spending[spender, zone] = {
+                    period: spent.and_also(amount_minor) for period, spent in spending.items()
+                }
 
     def _is_paying(self, wallet_id: str) -> bool:
         """Say whether a transfer of the wallet is on its way, one of this transaction included."""
@@ -186,7 +193,7 @@ class Batch:
     def _post(self, order: Order, posted: Posted) -> None:
         """Take over the wallet as it is now; note its events and its entry."""
         wallet, command = posted.wallet, order.command
-        if isinstance(command, ask.Stand) and posted.facts:
+        if isinstance(command, ask.Stand | ask.ReverseOperation) and posted.facts:
             self.stood.add(wallet.id)
         self.wallets[wallet.id] = wallet
         if posted.created:
@@ -195,10 +202,7 @@ class Batch:
             )
             self.siblings[wallet.owner_id or "", wallet.currency] = wallet
             if isinstance(command, ask.OpenWallet):
-                self.rows["pii_index"] += [
-                    (wallet.id, wallet.owner_id, each.key, each.digest, each.master_id)
-                    for each in command.index
-                ]
+                self.rows["pii_index"] += batch_rows.index(wallet, command)
         elif posted.facts and wallet.id not in self.opened:
             self.moved.add(wallet.id)
         transfer_id = ask.transfer_id(command)
@@ -238,6 +242,8 @@ class Batch:
             + (ask.transfer_id(command), command.request_id, command.reference, command.metadata)
             + (order.audit_id, order.trace_id)
         )
+        if self.spending and entry.type in SPENDING_TYPES:
+            self._spend(wallet.id, -entry.amount_minor)
         self.heads[wallet.id] = link(self.head(wallet.id), entry_digest((*row, self.now)))
         self.rows["ledger_entries"].append((*row, self.heads[wallet.id]))
 

@@ -5,10 +5,10 @@ from datetime import datetime
 
 from msgspec.json import encode
 
-from wallet_common.commands import PlaceHold, ReverseOperation
+from wallet_common.commands import OpenWallet, PlaceHold, ReverseOperation
 from wallet_common.holds import Hold
 from wallet_common.operations import Operation
-from wallet_common.wallet import Back
+from wallet_common.wallet import Back, Wallet
 from wallet_db_orm.orders import Order
 from wallet_db_orm.rows import StoredTransfer
 
@@ -38,7 +38,7 @@ def transfer(stored: StoredTransfer, now: datetime) -> Row:
 
 
 def hold(placed: Hold, command: PlaceHold, order: Order, now: datetime) -> Row:
-    """Return the values of `statements.PLACED_COLUMNS`."""
+    """Return the values of `rare.PLACED_COLUMNS`."""
     return (
         (placed.wallet_id, placed.id, placed.currency, placed.amount_minor, placed.captured_minor)
         + (placed.released_minor, placed.expired_minor, placed.status, placed.expires_at)
@@ -46,8 +46,16 @@ def hold(placed: Hold, command: PlaceHold, order: Order, now: datetime) -> Row:
     )
 
 
+def index(wallet: Wallet, command: OpenWallet) -> Sequence[Row]:
+    """Return the values of `statements.INDEXED_COLUMNS`."""
+    return [
+        (wallet.id, wallet.owner_id, each.key, each.digest, each.master_id)
+        for each in command.index
+    ]
+
+
 def reversal(command: ReverseOperation, back: Back, now: datetime) -> Row:
-    """Return the values of `statements.REVERSED_COLUMNS`."""
+    """Return the values of `rare.REVERSED_COLUMNS`."""
     return (command.wallet_id, command.reverses, command.operation_id, back.amount_minor) + (
         command.original_minor,
         now,

@@ -39,6 +39,13 @@ events: Final = sa.Table(
         "wallet_version",
         postgresql_where=sa.text("type IN ('WalletFrozen', 'WalletUnfrozen', 'WalletClosed')"),
     ),
+    # What a wallet might do at an instant, in the same way.
+    sa.Index(
+        "ix_events_limits",
+        "wallet_id",
+        "wallet_version",
+        postgresql_where=sa.text("type = 'LimitsChanged'"),
+    ),
     # What was held at an instant, without a walk through all that moved since.
     sa.Index(
         "ix_events_holds",

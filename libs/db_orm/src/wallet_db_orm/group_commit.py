@@ -23,7 +23,7 @@ from wallet_db_orm.doorbell import Doorbell
 from wallet_db_orm.ledger import apply
 from wallet_db_orm.orders import Applied, Order, Settled
 
-BATCH_MAX: Final = 256
+BATCH_MAX: Final = 512
 PENDING_MAX: Final = 4_096
 # With so many orders for other wallets in its queue a lane has a second transaction, so that the
 # process does not wait for the disk.

@@ -7,7 +7,7 @@ from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.holds import HoldStatus
-from wallet_db_orm import statements as sql
+from wallet_db_orm import rare
 from wallet_db_orm.queries import ask
 
 
@@ -39,7 +39,7 @@ async def due_wallets(engine: AsyncEngine, *, limit: int) -> Sequence[str]:
     return (await ask(engine, _DUE, {"limit": limit})).scalars().all()
 
 
-_COLUMNS: Final = ", ".join(f"h.{name}" for name in sql.HOLD_COLUMNS.split(", "))
+_COLUMNS: Final = ", ".join(f"h.{name}" for name in rare.HOLD_COLUMNS.split(", "))
 
 _OF_ITS_WALLET: Final = """
     clock.now, w.owner_id, w.balance_minor, w.held_minor - (

@@ -38,11 +38,11 @@ async def statement(
     return (await ask(engine, _STATEMENT, asked)).all()
 
 
-def _version(comparison: str) -> str:
-    """Return the query of the wallet's last version whose time compares so; 0 before the first."""
+def version_when(comparison: str, wallet_id: str = ":wallet_id") -> str:
+    """Return the query of a wallet's last version whose time compares so; 0 before the first."""
     return f"""(
     WITH RECURSIVE search (low, high) AS (
-        SELECT 0::bigint, version FROM wallets WHERE id = :wallet_id
+        SELECT 0::bigint, version FROM wallets WHERE id = {wallet_id}
         UNION ALL
         SELECT CASE WHEN is_before THEN middle ELSE low END,
             CASE WHEN is_before THEN high ELSE middle - 1 END
@@ -50,7 +50,7 @@ def _version(comparison: str) -> str:
         CROSS JOIN LATERAL (SELECT (low + high + 1) / 2 AS middle) AS halved
         CROSS JOIN LATERAL (
             SELECT occurred_at {comparison} AS is_before FROM events
-            WHERE wallet_id = :wallet_id AND wallet_version = halved.middle OFFSET 0
+            WHERE wallet_id = {wallet_id} AND wallet_version = halved.middle OFFSET 0
         ) AS probed
         WHERE low < high
     )
@@ -70,7 +70,7 @@ SELECT w.id, w.owner_id, w.currency, coalesce(entry.balance_after_minor, 0) AS b
 FROM wallets AS w
 CROSS JOIN LATERAL (
     SELECT wallet_version, occurred_at FROM events
-    WHERE wallet_id = w.id AND wallet_version = {_version("<= :at")}
+    WHERE wallet_id = w.id AND wallet_version = {version_when("<= :at")}
 ) AS latest
 LEFT JOIN LATERAL (
     SELECT balance_after_minor FROM ledger_entries
@@ -113,8 +113,8 @@ WITH span AS (
         coalesce(CAST(:until AS timestamptz), statement_timestamp()) AS until
     FROM wallets WHERE id = :wallet_id
 ), bounds AS (
-    SELECT since, until, {_version("< (SELECT since FROM span)")} AS first,
-        {_version("< (SELECT until FROM span)")} AS last
+    SELECT since, until, {version_when("< (SELECT since FROM span)")} AS first,
+        {version_when("< (SELECT until FROM span)")} AS last
     FROM span
 )
 SELECT w.id, w.owner_id, w.currency, b.since, b.until,

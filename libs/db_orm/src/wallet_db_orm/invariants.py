@@ -7,6 +7,7 @@ from wallet_db_orm.examine_checkpoints import INSIDE
 from wallet_db_orm.invariants_at_rest import AT_REST
 from wallet_db_orm.invariants_of_chains import CHAINS, HEADS_THEN, SEALED
 from wallet_db_orm.invariants_of_holds import OF_HOLDS, STORIES
+from wallet_db_orm.invariants_of_limits import OF_LIMITS
 from wallet_db_orm.invariants_of_operations import DONE, OF_OPERATIONS
 from wallet_db_orm.invariants_of_reversals import REVERSALS
 from wallet_db_orm.invariants_of_settlements import OF_SETTLEMENTS
@@ -27,6 +28,7 @@ INVARIANTS: Final[tuple[Check, ...]] = (
     *OF_TRANSFERS,
     *OF_HOLDS,
     STANDING,
+    *OF_LIMITS,
     REVERSALS,
     *OF_SETTLEMENTS,
     *EXAMINATIONS,

@@ -37,7 +37,9 @@ _ENTRIES: Final = Reading(
         Invariant("M2", "each entry moves something, and has the other leg it must", "the_entries"),
         Invariant("M3", "each balance is the sum of its entries", "the_wallets"),
         Invariant(
-            "M4", "no balance is or ever was negative, or less than is held of it", "the_entries"
+            "M4",
+            "no wallet has less available than it may, and none holds less than nothing",
+            "the_wallets",
         ),
         Invariant(
             "M5", "each entry continues the balance that the one before it left", "the_entries"
@@ -54,10 +56,8 @@ _ENTRIES: Final = Reading(
                 THEN json_build_object('balanceMinor', w.balance_minor,
                     'entriesMinor', (coalesce(l.total, 0) + coalesce(w.since_minor, 0))::text)
                 END AS "M3",
-            CASE WHEN w.balance_minor < 0 OR w.held_minor < 0 OR w.held_minor > w.balance_minor
-                    OR l.negative IS NOT NULL
-                THEN json_build_object('walletVersion', coalesce(l.negative, w.version))
-                END AS "M4",
+            CASE WHEN w.held_minor < 0 OR w.balance_minor - w.held_minor < w.floor_minor
+                THEN json_build_object('walletVersion', w.version) END AS "M4",
             CASE WHEN l.broken IS NOT NULL
                 THEN json_build_object('walletVersion', l.broken) END AS "M5",
             CASE WHEN l.foreign_money IS NOT NULL
@@ -66,7 +66,6 @@ _ENTRIES: Final = Reading(
         FULL JOIN (
             SELECT wallet_id, sum(amount_minor) AS total,
                 min(wallet_version) FILTER (WHERE is_pointless) AS pointless,
-                min(wallet_version) FILTER (WHERE balance_after_minor < 0) AS negative,
                 min(wallet_version) FILTER (
                     WHERE balance_after_minor::numeric <> before_minor::numeric + amount_minor
                 ) AS broken,
@@ -229,8 +228,8 @@ _TOLD: Final = Reading(
         ON l.wallet_id = e.wallet_id AND l.wallet_version = e.wallet_version
     WHERE e.wallet_id IS NULL OR l.wallet_id IS NULL OR e.entry_type <> l.type
         OR ltrim(replace(e.amount, '.', ''), '0') IS DISTINCT FROM ltrim(l.amount_minor::text, '-')
-        OR ltrim(replace(e."newBalance", '.', ''), '0')
-            IS DISTINCT FROM ltrim(l.balance_after_minor::text, '0')
+        OR regexp_replace(replace(e."newBalance", '.', ''), '^(-?)0+', '\\1')
+            IS DISTINCT FROM regexp_replace(l.balance_after_minor::text, '^(-?)0+', '\\1')
         OR length(split_part(e.amount, '.', 2)) IS DISTINCT FROM {_DECIMALS}
         OR length(split_part(e."newBalance", '.', 2)) IS DISTINCT FROM {_DECIMALS}
         OR e."requestId" IS DISTINCT FROM l.request_id

@@ -17,12 +17,12 @@ from wallet_common.ledger import decide
 from wallet_common.transfer import Transfer, TransferState as State
 from wallet_common.transfer_steps import credit_of, end_of
 from wallet_common.wallet import Posted, Rejected, Surroundings
-from wallet_db_orm import statements as sql
-from wallet_db_orm.batch import Batch, is_there
+from wallet_db_orm import rare, statements as sql
+from wallet_db_orm.batch import Batch
 from wallet_db_orm.database import Driver, Lease
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Applied, Order, Recorded
-from wallet_db_orm.rows import operation_of, stored_hold_of, stored_transfer_of, wallet_of
+from wallet_db_orm.orders import Applied, Order, Recorded, is_there
+from wallet_db_orm.rows import operation_of, stored_transfer_of, wallet_of
 
 # Creating a wallet that somebody else is creating right now starts the transaction over.
 _RACES_MAX: Final = 5
@@ -153,7 +153,7 @@ async def _read(
     batch.operations = {
         (row.wallet_id, row.request_id): operation_of(row) for row in found if row.wallet_id
     }
-    await _read_rare(connection, batch, commands)
+    await rare.read(connection, batch, commands)
     if recipients := [to for c in commands if (to := ask.pays_to(c)) is not None]:
         rows = await connection.fetch(sql.READ_WALLETS, recipients)
         batch.recipients = {row.id: wallet_of(row) for row in rows}
@@ -169,36 +169,6 @@ async def _read(
         )
         batch.transfers = {str(row.id): stored_transfer_of(row) for row in rows}
     return batch
-
-
-async def _read_rare(connection: Driver, batch: Batch, commands: Sequence[ask.Command]) -> None:
-    """Read what few commands need: holds, what was reversed, what is on its way."""
-    await _read_holds(connection, batch, commands)
-    if back := [(c.wallet_id, c.reverses) for c in commands if isinstance(c, ask.ReverseOperation)]:
-        columns = sql.transpose(back, ("wallet_id", "operation_id"))
-        for row in await connection.fetch(sql.READ_REVERSED, *columns):
-            batch.reversed[row.wallet_id, str(row.operation_id)] = row.minor
-    if closing := [c.wallet_id for c in commands if isinstance(c, ask.CloseWallet)]:
-        rows = await connection.fetch(sql.READ_PAYING, closing)
-        batch.paying = {row.id for row in rows}
-
-
-async def _read_holds(connection: Driver, batch: Batch, commands: Sequence[ask.Command]) -> None:
-    """Read the holds that commands name; let those expire whose time is over by now."""
-    # Of locked wallets alone: what somebody else holds may be another a moment later.
-    named = [
-        (c.wallet_id, c.hold_id)
-        for c in commands
-        if isinstance(c, (ask.CaptureHold, ask.ReleaseHold)) and c.wallet_id in batch.wallets
-    ]
-    binding = [wallet.id for wallet in batch.wallets.values() if wallet.held_minor]
-    if not named and not binding:
-        return
-    rows = await connection.fetch(
-        sql.READ_HOLDS, *sql.transpose(named, ("wallet_id", "id")), binding, batch.now
-    )
-    batch.holds = {str(row.id): stored_hold_of(row) for row in rows}
-    batch.let_expire()
 
 
 async def _write(connection: Driver, batch: Batch) -> None:
@@ -224,7 +194,7 @@ async def _write(connection: Driver, batch: Batch) -> None:
     if finished := batch.rows["finished"]:
         columns = sql.transpose(finished, sql.FINISHED_COLUMNS)
         await connection.execute(sql.FINISH_TRANSFERS, *columns, batch.now)
-    await _write_rare(connection, batch)
+    await rare.write(connection, batch)
     moved = [
         (wallet.id, wallet.balance_minor, wallet.held_minor, wallet.version)
         + (batch.head(wallet.id),)
@@ -236,24 +206,3 @@ async def _write(connection: Driver, batch: Batch) -> None:
     if await connection.fetchval(sql.RECORD, *parameters) != len(moved):
         message = "a wallet changed under its lock"
         raise InvariantViolated(message)
-
-
-async def _write_rare(connection: Driver, batch: Batch) -> None:
-    """Write what few commands bring about: standing, reversals, holds."""
-    if stood := [batch.wallets[wallet_id] for wallet_id in sorted(batch.stood)]:
-        standing = [(wallet.id, wallet.status, wallet.frozen) for wallet in stood]
-        columns = sql.transpose(standing, sql.STOOD_COLUMNS)
-        await connection.execute(sql.CHANGE_STANDING, *columns)
-    if back := batch.rows["reversals"]:
-        columns = sql.transpose(back, sql.REVERSED_COLUMNS)
-        await connection.execute(sql.ADD_REVERSALS, *columns)
-    if placed := batch.rows["holds"]:
-        columns = sql.transpose(placed, sql.PLACED_COLUMNS)
-        await connection.execute(sql.PLACE_HOLDS, *columns)
-    if changed := [batch.holds[hold_id].hold for hold_id in sorted(batch.changed_holds)]:
-        after = [
-            (hold.wallet_id, hold.id, hold.captured_minor, hold.released_minor)
-            + (hold.expired_minor, hold.status)
-            for hold in changed
-        ]
-        await connection.execute(sql.CHANGE_HOLDS, *sql.transpose(after, sql.CHANGED_COLUMNS))

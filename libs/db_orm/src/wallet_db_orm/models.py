@@ -76,8 +76,14 @@ wallets: Final = sa.Table(
     required("head", sa.LargeBinary, server_default=NO_HASH),
     # Which way the money of a frozen one may not move; without it: both.
     sa.Column("frozen", sa.Text),
-    sa.CheckConstraint("balance_minor >= 0", name="balance_not_negative"),
-    sa.CheckConstraint("held_minor >= 0 AND held_minor <= balance_minor", name="held_is_covered"),
+    # How little may be available: what it may owe, or more where it owes that already.
+    required("floor_minor", sa.BigInteger, server_default=sa.text("0")),
+    # `wallet_common.limits.Limits`; none without.
+    sa.Column("limits", JSON),
+    sa.CheckConstraint("held_minor >= 0", name="held_not_negative"),
+    sa.CheckConstraint(
+        "balance_minor - held_minor >= floor_minor AND floor_minor <= 0", name="above_its_floor"
+    ),
     sa.CheckConstraint("version >= 1", name="version_positive"),
     sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_code"),
     sa.CheckConstraint("status IN ('active', 'frozen', 'closed')", name="status_known"),
@@ -143,7 +149,6 @@ ledger_entries: Final = sa.Table(
     # Chains all of the above to the wallet's entry before: wallet_common/chain.py.
     required("hash", sa.LargeBinary),
     sa.CheckConstraint("octet_length(hash) = 32", name="hash_is_a_hash"),
-    sa.CheckConstraint("balance_after_minor >= 0", name="balance_not_negative"),
     sa.CheckConstraint(
         "CASE type"
         " WHEN 'deposit' THEN amount_minor > 0 AND counter_account = '@external'"
@@ -192,7 +197,7 @@ transfers: Final = sa.Table(
     sa.CheckConstraint(
         "CASE state"
         " WHEN 'debited' THEN finished_at IS NULL"
-        " WHEN 'completed' THEN finished_at IS NOT NULL AND coalesce(to_balance_minor, -1) >= 0"
+        " WHEN 'completed' THEN finished_at IS NOT NULL AND to_balance_minor IS NOT NULL"
         " WHEN 'failed' THEN finished_at IS NOT NULL AND reason IS NOT NULL"
         " ELSE false END",
         name="state_is_told",

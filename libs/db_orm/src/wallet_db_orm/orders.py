@@ -51,3 +51,14 @@ def is_under_way(command: ask.Command, applied: Applied) -> bool:
     if ask.pays_to(command) is None or not isinstance(applied, Recorded):
         return False
     return isinstance(applied.operation.outcome, Receipt)
+
+
+def is_there(wallet: Wallet | None, order: Order) -> bool:
+    """
+    Say whether the order may look for its wallet, or what is remembered of it.
+
+    Whoever asks on behalf of an owner finds that owner's wallets only; an owner never changes.
+    """
+    if order.owner_id is None or isinstance(order.command, ask.OpenWallet):
+        return True
+    return wallet is not None and wallet.owner_id == order.owner_id

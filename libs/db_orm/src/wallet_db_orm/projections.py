@@ -64,6 +64,7 @@ class _Totals:
                 | facts.WalletFrozen()
                 | facts.WalletUnfrozen()
                 | facts.WalletClosed()
+                | facts.LimitsChanged()
                 | facts.HoldPlaced()
                 | facts.HoldCaptured()
                 | facts.HoldReleased()

@@ -70,7 +70,8 @@ PRIVILEGES: Final[Mapping[str, Mapping[str, str]]] = {
         " suspicious_at)"
     ),
     "wallets": _both(
-        "INSERT, UPDATE (balance_minor, held_minor, status, frozen, version, updated_at, head)"
+        "INSERT, UPDATE (balance_minor, held_minor, status, frozen, floor_minor, limits, version,"
+        " updated_at, head)"
     ),
 }
 # Whatever else is there is executed by nobody but the owner.

@@ -7,6 +7,7 @@ import msgspec
 
 from wallet_common.events import Envelope
 from wallet_common.holds import Hold, HoldStatus
+from wallet_common.limits import NO_LIMITS, Limits
 from wallet_common.operations import Operation, Outcome
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Direction, Wallet, WalletStatus
@@ -15,6 +16,7 @@ from wallet_db_orm.audit import DeferredAudit
 _STATUSES = {status.value: status for status in WalletStatus}
 _OUTCOME = msgspec.json.Decoder(Outcome)
 _MEANING = msgspec.json.Decoder(dict[str, str])
+_LIMITS = msgspec.json.Decoder(Limits)
 _AUDIT = msgspec.json.Decoder(DeferredAudit)
 
 
@@ -39,11 +41,17 @@ class StoredHold(msgspec.Struct, frozen=True):
 
 def wallet_of(row: Sequence[Any]) -> Wallet:
     """Read a row of `statements.READ_WALLETS`, or of LOCK_WALLETS, which ends with the head."""
-    wallet_id, currency, owner_id, balance_minor, held_minor, status, version, frozen = row[:8]
+    wallet_id, currency, owner_id, balance_minor, held_minor, status, version, *stands = row[:10]
+    frozen, floor_minor, limits = stands
     return Wallet(
         *(wallet_id, currency, owner_id, balance_minor, held_minor, _STATUSES[status], version),
-        frozen and Direction(frozen),
+        *(frozen and Direction(frozen), floor_minor, limits_of(limits)),
     )
+
+
+def limits_of(text: str | None) -> Limits:
+    """Read the column `limits` of `wallets`."""
+    return _LIMITS.decode(text) if text else NO_LIMITS
 
 
 def operation_of(row: Any) -> Operation:  # noqa: ANN401  # the driver's or SQLAlchemy's

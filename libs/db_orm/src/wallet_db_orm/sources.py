@@ -13,7 +13,8 @@ from wallet_db_orm.examination import Scope
 _WHOLE: Final = """
 WITH scope (is_whole, position) AS (VALUES (true, 0::bigint)),
 the_wallets AS NOT MATERIALIZED (
-    SELECT id, currency, balance_minor, held_minor, status, frozen, version, head,
+    SELECT id, currency, balance_minor, held_minor, status, frozen, floor_minor, limits,
+        version, head,
         0::bigint AS since_version, 0::bigint AS since_minor FROM wallets
 ),
 the_entries AS NOT MATERIALIZED (SELECT *, 0::bigint AS since_minor FROM ledger_entries),
@@ -42,6 +43,7 @@ behind AS NOT MATERIALIZED (
 ),
 the_wallets AS NOT MATERIALIZED (
     SELECT b.wallet_id AS id, w.currency, w.balance_minor, w.held_minor, w.status, w.frozen,
+        w.floor_minor, w.limits,
         w.version, w.head, b.since_version, b.since_minor
     FROM behind AS b
     LEFT JOIN LATERAL (SELECT * FROM wallets WHERE id = b.wallet_id OFFSET 0) AS w ON true

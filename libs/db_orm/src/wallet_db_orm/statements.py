@@ -43,18 +43,6 @@ STARTED_COLUMNS: Final = (
     *("reverses", "initiated_at"),
 )
 
-PLACED_COLUMNS: Final = (
-    *("wallet_id", "id", "currency", "amount_minor", "captured_minor", "released_minor"),
-    *("expired_minor", "status", "expires_at", "request_id", "reference", "metadata"),
-    *("trace_id", "placed_at"),
-)
-CHANGED_COLUMNS: Final = (
-    *("wallet_id", "id", "captured_minor", "released_minor", "expired_minor", "status"),
-)
-STOOD_COLUMNS: Final = ("id", "status", "frozen")
-REVERSED_COLUMNS: Final = (
-    *("wallet_id", "operation_id", "reversal_id", "amount_minor", "original_minor", "occurred_at"),
-)
 MOVED_COLUMNS: Final = ("id", "balance_minor", "held_minor", "version", "head")
 FINISHED_COLUMNS: Final = (
     *("from_wallet_id", "id", "state", "from_balance_minor", "to_balance_minor", "reason"),
@@ -108,7 +96,8 @@ def transpose(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> list[
 
 
 _WALLET_COLUMNS: Final = (
-    "id, currency, owner_id, balance_minor, held_minor, status, version, frozen"
+    "id, currency, owner_id, balance_minor, held_minor, status, version, frozen, floor_minor,"
+    " limits"
 )
 
 # THE locking statement. FOR NO KEY UPDATE lets foreign-key checks pass; id order prevents deadlock.
@@ -157,63 +146,6 @@ CROSS JOIN LATERAL (
     SELECT * FROM transfers WHERE from_wallet_id = asked.sender AND id = asked.transfer OFFSET 0
 ) AS t
 """  # noqa: S608  # a constant
-
-HOLD_COLUMNS: Final = (
-    "id, wallet_id, currency, amount_minor, captured_minor, released_minor, expired_minor, status,"
-    " expires_at, request_id, reference, metadata, trace_id, placed_at"
-)
-
-# The holds that are named, and of some wallets those whose time is over.
-READ_HOLDS: Final = f"""
-SELECT {HOLD_COLUMNS} FROM unnest($1::text[], $2::uuid[]) AS asked (wallet, hold)
-CROSS JOIN LATERAL (
-    SELECT * FROM holds WHERE wallet_id = asked.wallet AND id = asked.hold OFFSET 0
-) AS h
-UNION ALL
-SELECT {HOLD_COLUMNS} FROM unnest($3::text[]) AS asked (wallet)
-CROSS JOIN LATERAL (
-    SELECT * FROM holds
-    WHERE wallet_id = asked.wallet AND status = 'open' AND expires_at <= $4 OFFSET 0
-) AS h
-"""  # noqa: S608  # a constant
-
-PLACE_HOLDS: Final = insert_many(models.holds, PLACED_COLUMNS)
-
-CHANGE_HOLDS: Final = """
-UPDATE holds AS h
-SET captured_minor = after.captured_minor, released_minor = after.released_minor,
-    expired_minor = after.expired_minor, status = after.status
-FROM unnest($1::text[], $2::uuid[], $3::bigint[], $4::bigint[], $5::bigint[], $6::text[])
-    AS after (wallet_id, id, captured_minor, released_minor, expired_minor, status)
-WHERE h.wallet_id = after.wallet_id AND h.id = after.id
-    AND h.wallet_id = ANY($1::text[]) AND h.id = ANY($2::uuid[])
-"""
-
-# How wallets stand, in a transaction that moves them on as well.
-CHANGE_STANDING: Final = """
-UPDATE wallets AS w SET status = after.status, frozen = after.frozen
-FROM unnest($1::text[], $2::text[], $3::text[]) AS after (id, status, frozen)
-WHERE w.id = after.id AND w.id = ANY($1::text[])
-"""
-
-# Of these wallets, those of which a transfer is on its way. All that are on their way are looked
-# through, along their own index: at any time there are few.
-READ_PAYING: Final = """
-SELECT DISTINCT from_wallet_id AS id FROM transfers
-WHERE state = 'debited' AND initiated_at > '-infinity' AND from_wallet_id = ANY($1::text[])
-"""
-
-# How much of operations was taken back, under the lock of the wallet that gives it back.
-READ_REVERSED: Final = """
-SELECT asked.wallet_id, asked.operation_id, taken.minor
-FROM unnest($1::text[], $2::uuid[]) AS asked (wallet_id, operation_id)
-CROSS JOIN LATERAL (
-    SELECT coalesce(sum(amount_minor), 0)::bigint AS minor FROM reversals AS r
-    WHERE r.wallet_id = asked.wallet_id AND r.operation_id = asked.operation_id
-) AS taken
-"""
-
-ADD_REVERSALS: Final = insert_many(models.reversals, REVERSED_COLUMNS)
 
 OPEN_WALLETS: Final = insert_many(
     models.wallets, OPENED_COLUMNS, tail=" ON CONFLICT DO NOTHING RETURNING id"

@@ -61,6 +61,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", "/v1/wallets/{wallet_id}/freeze"): ADMINS,
     ("POST", "/v1/wallets/{wallet_id}/unfreeze"): ADMINS,
     ("POST", "/v1/wallets/{wallet_id}/close"): _WRITERS,
+    ("PUT", "/v1/wallets/{wallet_id}/limits"): ADMINS,
+    ("GET", "/v1/wallets/{wallet_id}/limits"): _OWN_READS,
     ("POST", "/v1/wallets/{wallet_id}/holds"): _WRITERS,
     ("GET", "/v1/wallets/{wallet_id}/holds"): _OWN_READS,
     ("GET", "/v1/holds/{hold_id}"): _OWN_READS,

@@ -32,6 +32,7 @@ from wallet_api import (
     routes,
     standing,
     statements,
+    wallet_limits,
 )
 from wallet_api.books import Books, open_books
 from wallet_api.edge import Edge
@@ -48,7 +49,7 @@ AnyRequest = Request[Any, Any, Any]
 _STRICT: Final = tuple(
     handler
     for module in (
-        *(routes, standing, holds, reversals, batches),
+        *(routes, standing, wallet_limits, holds, reversals, batches),
         *(lists, reads, statements, accounts, feed),
         *(admin_audit, admin_books, admin_letters, admin_owners),
     )

@@ -1,6 +1,7 @@
 """This module is where a request becomes a command's order, and is queued or only rehearsed."""
 
 from collections.abc import Awaitable
+from functools import partial
 from typing import Any
 
 from wallet_api import personal, strict
@@ -22,19 +23,25 @@ def asked(exchange: Exchange, books: Books, wallet_id: str, data: MoneyBody) -> 
 
 
 def submit(
-    exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand, dry_run: str | None
+    exchange: Exchange,
+    books: Books,
+    command: Ask | OpenWallet | Stand,
+    dry_run: str | None,
+    *,
+    done: int = 201,
 ) -> Awaitable[Settled]:
-    """Queue the command, or find out what would come of it."""
-    asked_for = _order(exchange, books, command)
+    """Queue the command, or find out what would come of it; `done` is the status of success."""
+    asked_for = _order(exchange, books, command, done)
     exchange.is_rehearsal = dry_run == "true"
     if exchange.is_rehearsal:
         return rehearsed(books.database, asked_for)
     return books.lanes.submit(asked_for)
 
 
-def _order(exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand) -> Order:
+def _order(exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand, done: int) -> Order:
     """Return the order of a command, whose making has read the whole body."""
-    audit = Audited(exchange.audit_record(books.settings.pii_keys, is_understood=True), status_of)
+    record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
+    audit = Audited(record, partial(status_of, done=done))
     return Order(command, exchange.trace_id, exchange.id, audit, exchange.owner_id)
 
 

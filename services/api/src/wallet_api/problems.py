@@ -9,6 +9,7 @@ import structlog
 from wallet_api.exchange import Exchange
 from wallet_api.redaction import kept_address
 from wallet_common.errors import Busy, IdempotencyKeyReused
+from wallet_common.limits import Excess
 from wallet_common.money import render
 from wallet_common.operations import Operation
 from wallet_common.transfer import Transfer, TransferState
@@ -22,6 +23,7 @@ MEDIA_TYPE: Final = "application/problem+json"
 _STATUS: Final = {
     RejectionReason.INVALID_AMOUNT: 400,
     RejectionReason.INVALID_EXPIRY: 400,
+    RejectionReason.INVALID_LIMIT: 400,
     RejectionReason.HOLD_NOT_FOUND: 404,
     RejectionReason.WALLET_NOT_FOUND: 404,
     RejectionReason.WALLET_EXISTS: 409,
@@ -30,9 +32,9 @@ _STATUS: Final = {
 _FIELDS: Final = {
     RejectionReason.INVALID_AMOUNT: "amount",
     RejectionReason.INVALID_EXPIRY: "expiresAt",
+    RejectionReason.INVALID_LIMIT: "limits",
 }
 _REFUSED: Final = 422
-_CREATED: Final = 201
 
 # Longer than nearly every address of ours: what a stranger made up is not sent back whole.
 _INSTANCE_CHARACTERS_MAX: Final = 200
@@ -49,6 +51,7 @@ _DETAILS: Final = {
     RejectionReason.HOLD_CLOSED: "Nothing of the hold is left: it was captured or released.",
     RejectionReason.HOLD_EXPIRED: "The hold's time is over.",
     RejectionReason.HOLD_NOT_FOUND: "There is no such hold.",
+    RejectionReason.LIMIT_EXCEEDED: "A limit of the wallet would be exceeded.",
     RejectionReason.CANCELLED: "The key was cancelled before anything happened under it.",
     RejectionReason.WALLET_NOT_FOUND: "There is no such wallet.",
     RejectionReason.WALLET_EXISTS: "The id, or the owner's wallet in that currency, is taken.",
@@ -104,7 +107,7 @@ class Problem(Exception):
         )
 
 
-def status_of(applied: Applied) -> int:
+def status_of(applied: Applied, done: int = 201) -> int:
     """Return the status that answers what came of an order: what the audit row records."""
     match applied:
         case Recorded(operation=Operation(outcome=Rejected() as rejected)) | (
@@ -112,11 +115,11 @@ def status_of(applied: Applied) -> int:
         ):
             return _STATUS.get(rejected.reason, _REFUSED)
         case Transfer(state=state):
-            return _REFUSED if state is TransferState.FAILED else _CREATED
+            return _REFUSED if state is TransferState.FAILED else done
         case IdempotencyKeyReused():
             return _REFUSED
         case _:
-            return _CREATED
+            return done
 
 
 def rejected(outcome: Rejected) -> Problem:
@@ -220,6 +223,9 @@ def _detail(outcome: Rejected) -> str:
         RejectionReason.REVERSAL_EXCEEDS_ORIGINAL,
     }:
         return f"Only {_extras(outcome)['remaining']} {outcome.currency} are left of it."
+    if outcome.excess is not None:
+        told = _extras(outcome)
+        return f"The limit {told['limit']} of the wallet is {told['value']}."
     return outcome.detail or _DETAILS[outcome.reason]
 
 
@@ -233,6 +239,19 @@ def _extras(outcome: Rejected) -> dict[str, Any]:
         if outcome.required_minor is not None and outcome.remaining_minor is not None:
             extras["required"] = render(outcome.required_minor, outcome.currency)
             extras["remaining"] = render(outcome.remaining_minor, outcome.currency)
+    if outcome.excess is not None:
+        extras |= _told(outcome.excess, outcome.currency or "")
     if field := _FIELDS.get(outcome.reason):
         extras["errors"] = [{"field": field, "message": outcome.detail}]
     return extras
+
+
+def _told(excess: Excess, currency: str) -> dict[str, Any]:
+    """Return which limit it is, its value, what is used of it, and when that ends."""
+    told: dict[str, Any] = {"limit": excess.limit, "value": excess.value, "used": excess.used}
+    if excess.value_minor is not None:
+        told["value"] = render(excess.value_minor, currency)
+    if excess.used_minor is not None:
+        told["used"] = render(excess.used_minor, currency)
+    told["freesAt"] = excess.frees_at
+    return {name: value for name, value in told.items() if value is not None}

@@ -16,6 +16,7 @@ from wallet_api.schemas import (
     TransferBody,
 )
 from wallet_api.standing_schemas import FreezeBody, StandingBody
+from wallet_api.wallet_limit_schemas import LimitsBody, VelocityBody
 from wallet_common import redaction
 from wallet_common.redaction import Part, Places, Shape
 
@@ -30,15 +31,16 @@ def _members(*bodies: type[msgspec.Struct]) -> dict[str, Part]:
 # Whatever the address: a body that was sent to the wrong one is kept no further.
 SHAPE: Final[Shape] = {
     **_members(OpenWalletBody, TransferBody, BatchBody, DiscardBody, ReplayBody),
-    **_members(HoldBody, CaptureBody, FreezeBody, StandingBody, ReverseBody),
+    **_members(HoldBody, CaptureBody, FreezeBody, StandingBody, ReverseBody, LimitsBody),
     "commands": _members(BatchCommand),
+    "velocity": _members(VelocityBody),
 }
 PLACES: Final = Places(
     words=frozenset(
         {
             *("v1", "wallets", "wallet", "transfers", "operations", "batches", "events", "admin"),
             *("deposit", "withdraw", "transfer", "history", "ledger", "stats", "stream"),
-            *("holds", "capture", "release", "freeze", "unfreeze", "close", "reverse"),
+            *("holds", "capture", "release", "freeze", "unfreeze", "close", "reverse", "limits"),
             *("statement", "accounts"),
             *("dead-letters", "replay", "discard", "audit", "owners", "erase", "verify"),
             *("me", "api", "user"),

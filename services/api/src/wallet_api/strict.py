@@ -129,17 +129,17 @@ def scan(body: bytes) -> Any:  # noqa: ANN401  # any JSON value
         raise _malformed(str(wrong)) from wrong
 
 
-def amount(raw: msgspec.Raw) -> Amount:
-    """Read the raw JSON value of `amount`, a string or a number, from its very text."""
+def amount(raw: msgspec.Raw, field: str = "amount") -> Amount:
+    """Read the raw JSON value of an amount, a string or a number, from its very text."""
     text = bytes(raw).decode()
     if text.startswith('"'):
         text = msgspec.json.decode(text, type=str)
     elif text[:1] not in "-0123456789":
-        raise invalid("amount", 'must be a decimal such as "12.50"')
+        raise invalid(field, 'must be a decimal such as "12.50"')
     try:
         return parse_amount(text)
     except InvalidAmount as wrong:
-        problem = invalid("amount", str(wrong))
+        problem = invalid(field, str(wrong))
         problem.code = "invalid_amount"
         raise problem from wrong
 
