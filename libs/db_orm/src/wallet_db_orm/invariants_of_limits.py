@@ -35,7 +35,7 @@ _KEPT: Final = Reading(
         Invariant("L3", "no wallet has let go more in a time than it may", "the_wallets"),
     ),
     """
-    , told AS (
+    , limited AS (
         SELECT w.id, w.limits, latest.wallet_version, latest.payload
         FROM the_wallets AS w
         LEFT JOIN LATERAL (
@@ -46,7 +46,7 @@ _KEPT: Final = Reading(
     )
     SELECT id AS "walletId", json_build_object('limits', limits, 'told', payload) AS "L2",
         NULL AS "L3"
-    FROM told
+    FROM limited
     WHERE (limits IS NOT NULL AND payload IS NULL)
         OR coalesce(limits ->> 'overdraft_minor', '0')::numeric
             <> coalesce(replace(payload ->> 'overdraft', '.', '')::numeric, 0)
@@ -59,7 +59,7 @@ _KEPT: Final = Reading(
     UNION ALL
     SELECT t.id, NULL, json_build_object('period', v.period, 'goneMinor', gone.minor::text,
         'times', gone.times)
-    FROM told AS t
+    FROM limited AS t
     CROSS JOIN LATERAL json_to_recordset(coalesce(t.limits -> 'velocity', '[]'))
         AS v (period text, amount_minor numeric, count bigint)
     CROSS JOIN LATERAL (SELECT coalesce(t.limits ->> 'time_zone', 'UTC') AS zone) AS z

@@ -45,7 +45,7 @@ FORGED: dict[str, tuple[str, tuple[str, ...], str, set[str], str, dict[str, Any]
     ),
     "a negative balance": (
         "wallets",
-        (*HELD, *COVERED),
+        (*COVERED, *HELD),
         "UPDATE wallets SET balance_minor = -1, held_minor = -1 WHERE id = 'cid'",
         {"M1", "M3", "M4", "M12", "B1"},
         "M4",

@@ -72,16 +72,16 @@ LOOSENED: dict[str, tuple[str, str, dict[str, Any]]] = {
     ),
     "a check that checks nothing": (
         (
-            "ALTER TABLE wallets DROP CONSTRAINT ck_wallets_balance_not_negative,"
-            " ADD CONSTRAINT ck_wallets_balance_not_negative CHECK (true)"
+            "ALTER TABLE wallets DROP CONSTRAINT ck_wallets_above_its_floor,"
+            " ADD CONSTRAINT ck_wallets_above_its_floor CHECK (true)"
         ),
         (
-            "ALTER TABLE wallets DROP CONSTRAINT ck_wallets_balance_not_negative,"
-            " ADD CONSTRAINT ck_wallets_balance_not_negative CHECK (balance_minor >= 0)"
+            "ALTER TABLE wallets DROP CONSTRAINT ck_wallets_above_its_floor,"
+            " ADD CONSTRAINT ck_wallets_above_its_floor CHECK (balance_minor >= 0)"
         ),
         {
             "table": "wallets",
-            "constraint": "ck_wallets_balance_not_negative",
+            "constraint": "ck_wallets_above_its_floor",
             "is": "not what was declared",
         },
     ),
