@@ -16,7 +16,7 @@ EVENT = (
 ENTRY = (
     *("walletId", "walletVersion", "type", "amount", "balanceAfter", "currency", "counterAccount"),
     *("operationId", "transferId", "requestId", "occurredAt", "auditId", "traceId", "reference"),
-    "metadata",
+    *("metadata", "status"),
 )
 OPERATION = (
     *("walletId", "requestId", "operationId", "type", "status", "transferId", "occurredAt"),

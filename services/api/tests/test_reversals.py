@@ -129,3 +129,38 @@ async def test_bad_bodies_are_told_by_their_field(
     assert answer.status_code == 400
     assert [each["field"] for each in answer.json()["errors"]] == [field]
     assert await books() == before
+
+
+async def test_force_lets_a_wallet_owe_and_no_more_leave_it(
+    api: httpx.AsyncClient, a_wallet: AWallet
+) -> None:
+    """A deposit that was spent is taken back; without a key of its own the retry repeats it."""
+    wallet_id = await a_wallet("0")
+    address = f"/v1/wallets/{wallet_id}"
+    deposit = await done(api, f"{address}/deposit", amount="10.00")
+    await done(api, f"{address}/withdraw", amount="9.00")
+    reverse = f"/v1/operations/{deposit['operationId']}/reverse"
+
+    refused = await api.post(reverse, json={})
+    dry = await api.post(f"{reverse}?dryRun=true", json={"force": True})
+    forced = await api.post(reverse, json={"force": True, "requestId": "k1"})
+    again = await api.post(reverse, json={"force": True, "requestId": "k1"})
+    gentle = await api.post(reverse, json={"requestId": "k1"})
+    spent = await api.post(f"{address}/withdraw", json={"amount": "0.01"})
+    paid = await done(api, f"{address}/deposit", amount="9.00")
+    entries = (await api.get(f"{address}/ledger")).json()["items"]
+
+    assert (refused.status_code, refused.json()["code"]) == (422, "insufficient_funds")
+    assert (dry.status_code, dry.json()["balance"]) == (200, "-9.00")
+    assert (forced.status_code, forced.json()["balance"]) == (201, "-9.00")
+    assert again.content == forced.content
+    assert (gentle.status_code, gentle.json()["code"]) == (422, "idempotency_key_reused")
+    assert [each["field"] for each in gentle.json()["errors"]] == ["force"]
+    assert (spent.status_code, spent.json()["available"]) == (422, "-9.00")
+    assert paid["balance"] == "0.00"
+    assert [each["status"] for each in entries] == [
+        "CONFIRMED",
+        "CONFIRMED",
+        "CONFIRMED",
+        "REVERSED",
+    ]

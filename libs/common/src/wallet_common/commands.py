@@ -157,7 +157,7 @@ class ReverseOperation(msgspec.Struct, frozen=True, kw_only=True):
 
     `wallet_id` is the one that gives back, or gets back what it withdrew; what a transfer brought
     goes back `to_wallet_id`, its sender's. `original_minor` is what the operation moved,
-    `reference` and `metadata` are those of its entry.
+    `reference` and `metadata` are those of its entry. By `force` the wallet owes what it lacks.
     """
 
     wallet_id: str
@@ -168,6 +168,7 @@ class ReverseOperation(msgspec.Struct, frozen=True, kw_only=True):
     original_minor: int
     amount: Amount | None = None
     reason: str | None = None
+    force: bool = False
     to_wallet_id: str | None = None
     reference: str | None = None
     metadata: str | None = None

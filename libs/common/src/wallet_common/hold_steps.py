@@ -74,7 +74,7 @@ def capture(
         metadata=command.metadata,
         to_wallet_id=command.to_wallet_id,
     )
-    paid = transfer_steps.debit(freed, debit, around, is_bound=True)
+    paid = transfer_steps.debit(freed, debit, around, is_assured=True)
     if isinstance(paid, Rejected):
         return paid
     fact = Fact(EventType.HOLD_CAPTURED, _told(freed, hold, amount_minor, command))

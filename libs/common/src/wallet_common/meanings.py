@@ -43,7 +43,8 @@ def meaning(command: Keyed) -> dict[str, str]:
     if isinstance(command, (CaptureHold, ReleaseHold)):
         said["holdId"] = command.hold_id
     elif isinstance(command, ReverseOperation):
-        said |= {"operationId": command.reverses, "reason": command.reason}
+        force = "true" if command.force else None
+        said |= {"operationId": command.reverses, "reason": command.reason, "force": force}
     else:
         said |= {"reference": command.reference, "metadata": command.metadata_meaning}
     if isinstance(command, PlaceHold) and command.expires_at is not None:

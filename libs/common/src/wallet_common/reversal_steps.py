@@ -33,9 +33,13 @@ def reverse(
     amount_minor = _wanted(wallet, command, command.original_minor - around.reversed_minor)
     if isinstance(amount_minor, Rejected):
         return amount_minor
+    if command.force:
+        # It owes what it lacks: that is as far down as it may be, and no way to spend more.
+        floor_minor = min(wallet.floor_minor, wallet.available_minor - amount_minor)
+        wallet = replace(wallet, floor_minor=floor_minor)
     match command.kind:
         case ask.Reversible.DEPOSIT:
-            done = take_back(wallet, command, amount_minor)
+            done = take_back(wallet, command, amount_minor, is_forced=command.force)
         case ask.Reversible.WITHDRAWAL:
             done = _give_back(wallet, command, amount_minor)
         case ask.Reversible.TRANSFER:
@@ -48,10 +52,14 @@ def reverse(
 
 
 def take_back(
-    wallet: Wallet, command: ask.ReverseOperation | ask.ReverseDeposit, amount_minor: int
+    wallet: Wallet,
+    command: ask.ReverseOperation | ask.ReverseDeposit,
+    amount_minor: int,
+    *,
+    is_forced: bool = False,
 ) -> Posted | Rejected:
     """Let what a deposit brought leave the way it came."""
-    if refused := too_poor(wallet, amount_minor):
+    if not is_forced and (refused := too_poor(wallet, amount_minor)):
         return refused
     after, entry = post(wallet, EntryType.DEPOSIT_REVERSAL, -amount_minor)
     fact = Fact(EventType.DEPOSIT_REVERSED, _told(after, command, amount_minor))
@@ -82,7 +90,7 @@ def _send_back(
         to_wallet_id=command.to_wallet_id,
         reverses=command.reverses,
     )
-    return transfer_steps.debit(wallet, debit, around)
+    return transfer_steps.debit(wallet, debit, around, is_assured=command.force)
 
 
 def _wanted(wallet: Wallet, command: ask.ReverseOperation, left_minor: int) -> int | Rejected:

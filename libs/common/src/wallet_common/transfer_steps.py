@@ -40,12 +40,13 @@ def debit(
     command: ask.DebitTransfer,
     around: Surroundings,
     *,
-    is_bound: bool = False,
+    is_assured: bool = False,
 ) -> Posted | Rejected:
     """
     Start a transfer: the sender pays, and the money is on its way.
 
-    What a hold has bound may leave whatever the wallet's limits are by now.
+    It is assured that what a hold has bound may leave, and what is forced: whatever the wallet has
+    or may by now.
     """
     if wallet is None:
         return Rejected(RejectionReason.WALLET_NOT_FOUND)
@@ -54,7 +55,7 @@ def debit(
         return amount_minor
     if command.to_wallet_id == wallet.id:
         return Rejected(RejectionReason.SAME_WALLET)
-    refused = _unpayable(wallet, command, amount_minor, around, is_bound=is_bound)
+    refused = _unpayable(wallet, command, amount_minor, around, is_assured=is_assured)
     if refused:
         return refused
 
@@ -86,7 +87,7 @@ def _unpayable(
     amount_minor: int,
     around: Surroundings,
     *,
-    is_bound: bool,
+    is_assured: bool,
 ) -> Rejected | None:
     """Say why the sender cannot pay, or the recipient could not be paid."""
     # A look without a lock: it refuses hopeless transfers, only the credit step decides.
@@ -96,9 +97,10 @@ def _unpayable(
     if refused := wrong_currency(recipient, wallet.currency):
         return refused
     if ask.is_reversal(command):
-        return None if is_bound else too_poor(wallet, amount_minor)
-    keeps = not_open(wallet, Direction.OUT) if is_bound else may_leave(wallet, amount_minor, around)
-    return not_open(recipient, Direction.IN) or keeps
+        return None if is_assured else too_poor(wallet, amount_minor)
+    if is_assured:
+        return not_open(recipient, Direction.IN) or not_open(wallet, Direction.OUT)
+    return not_open(recipient, Direction.IN) or may_leave(wallet, amount_minor, around)
 
 
 def credit_of(transfer: Transfer, operation_id: str) -> ask.CreditTransfer:

@@ -222,7 +222,15 @@ WHERE wallet_id = :wallet_id AND wallet_version IS NOT NULL
 ORDER BY wallet_version DESC LIMIT :limit
 """)  # noqa: S608  # a constant
 
+# No entry is ever edited: what became of it is what its transfer and its reversals say by now. The
+# reversals of a transfer are its recipient's, who gives the money back.
 _ENTRIES: Final = text(f"""
+SELECT l.*, CASE
+    WHEN l.type = 'transfer_debit' AND t.state = 'debited' THEN 'PENDING'
+    WHEN l.type = 'transfer_debit' AND t.state = 'failed' THEN 'REVERSED'
+    WHEN back.minor >= abs(l.amount_minor) THEN 'REVERSED'
+    ELSE 'CONFIRMED' END AS status
+FROM (
 SELECT wallet_id, wallet_version, type, amount_minor, balance_after_minor, currency,
     counter_account, operation_id, transfer_id, request_id, occurred_at, audit_id, trace_id,
     reference, metadata
@@ -234,6 +242,17 @@ WHERE wallet_id = :wallet_id
     AND (CAST(:entry_type AS text) IS NULL OR type = :entry_type)
     AND {_IS_THEIRS}
 ORDER BY wallet_version DESC LIMIT :limit
+) AS l
+LEFT JOIN LATERAL (
+    SELECT state, to_wallet_id FROM transfers
+    WHERE from_wallet_id = l.wallet_id AND id = l.transfer_id OFFSET 0
+) AS t ON l.type = 'transfer_debit'
+CROSS JOIN LATERAL (
+    SELECT sum(amount_minor) AS minor FROM reversals
+    WHERE wallet_id = coalesce(t.to_wallet_id, l.wallet_id)
+        AND operation_id = coalesce(l.transfer_id, l.operation_id)
+) AS back
+ORDER BY l.wallet_version DESC
 """)  # noqa: S608  # a constant
 
 _STATS: Final = text("""

@@ -77,7 +77,8 @@ LOOSENED: dict[str, tuple[str, str, dict[str, Any]]] = {
         ),
         (
             "ALTER TABLE wallets DROP CONSTRAINT ck_wallets_above_its_floor,"
-            " ADD CONSTRAINT ck_wallets_above_its_floor CHECK (balance_minor >= 0)"
+            " ADD CONSTRAINT ck_wallets_above_its_floor"
+            " CHECK (balance_minor - held_minor >= floor_minor AND floor_minor <= 0)"
         ),
         {
             "table": "wallets",

@@ -235,6 +235,7 @@ def entry_answer(row: Any) -> EntryAnswer:  # noqa: ANN401  # a row of queries.e
         trace_id=row.trace_id,
         reference=row.reference,
         metadata=raw(row.metadata),
+        status=row.status,
     )
 
 

@@ -9,10 +9,15 @@ from wallet_api.standing_schemas import Reason
 class ReverseBody(
     msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", kw_only=True
 ):
-    """How much to take back, all that is left without an `amount`; and why."""
+    """
+    How much to take back, all that is left without an `amount`; and why.
+
+    With `force` the wallet that gives it back owes what it lacks: an administrator's to say.
+    """
 
     amount: msgspec.Raw | msgspec.UnsetType = msgspec.UNSET
     reason: Reason | None = None
+    force: bool | msgspec.UnsetType = msgspec.UNSET
     request_id: Key | None = None
 
 

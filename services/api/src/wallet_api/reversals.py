@@ -9,6 +9,7 @@ from litestar.params import FromPath, JSONBody
 from msgspec import UnsetType
 
 from wallet_api import desk, strict
+from wallet_api.access import Role
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.intake import submit
@@ -16,6 +17,7 @@ from wallet_api.openapi import rehearsable
 from wallet_api.problems import Problem
 from wallet_api.reversal_schemas import ReversalAnswer, ReverseBody
 from wallet_api.schemas import DryRun
+from wallet_api.security import forbidden
 from wallet_common.commands import ReverseOperation, Reversible
 from wallet_common.transfer import TransferState
 from wallet_db_orm import reversals
@@ -46,8 +48,10 @@ async def reverse_operation(
     Take back a deposit, a withdrawal, a capture or a transfer: the whole or a part, never more.
 
     A transfer's money goes back by a transfer of its own; the key belongs to the wallet that gives
-    it back, or gets back what it withdrew.
+    it back, or gets back what it withdrew. With `force` it may owe what it gives back.
     """
+    if data.force is True and Role.ADMIN not in exchange.roles:
+        raise forbidden()
     request_id = strict.idempotency_key(exchange.headers, data.request_id) or new_id()
     amount = None if isinstance(data.amount, UnsetType) else strict.amount(data.amount)
     row = await reversals.original(books.database.fresh, str(operation_id))
@@ -66,6 +70,7 @@ async def reverse_operation(
         original_minor=abs(row.amount_minor),
         amount=amount,
         reason=data.reason,
+        force=data.force is True,
         to_wallet_id=row.wallet_id if is_transfer else None,
         reference=row.reference,
         metadata=row.metadata,

@@ -204,7 +204,12 @@ class FeedPage(msgspec.Struct, rename="camel"):
 
 
 class EntryAnswer(msgspec.Struct, rename="camel", kw_only=True):
-    """A ledger entry; `amount` is signed here and only here."""
+    """
+    A ledger entry; `amount` is signed here and only here.
+
+    `status` is what became of it by now: `PENDING` while its transfer is on its way, `REVERSED`
+    when all of it was taken back or has come back, else `CONFIRMED`. The entry never changes.
+    """
 
     wallet_id: str
     wallet_version: int
@@ -221,6 +226,7 @@ class EntryAnswer(msgspec.Struct, rename="camel", kw_only=True):
     trace_id: str
     reference: str | None
     metadata: msgspec.Raw
+    status: Literal["PENDING", "CONFIRMED", "REVERSED"]
 
 
 class EntryPage(msgspec.Struct, rename="camel"):

@@ -41,7 +41,15 @@ def plain(answer: httpx.Response) -> tuple[int, bytes, list[tuple[str, str]]]:
 
 
 READS = [
-    *("", "?at=2999-01-01T00:00:00Z", "/history", "/history?limit=1", "/ledger", "/stats"),
+    *(
+        "",
+        "?at=2999-01-01T00:00:00Z",
+        "/history",
+        "/history?limit=1",
+        "/ledger",
+        "/stats",
+        "/limits",
+    ),
     *("/operations/t-out", "/operations/unheard-of", "/events/stream", "/events/stream?after=1"),
 ]
 

@@ -1,6 +1,6 @@
 """Promises about the rules: every route has one, and what has none is closed."""
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
 from itertools import product
 
@@ -111,3 +111,20 @@ def test_roles_are_a_list_of_what_we_know() -> None:
 
     assert {roles_of(each) for each in [*bad, ["admin", "root"], []]} == {frozenset()}
     assert all(roles_of(each) == {Role(name) for name in each} for each in good)
+
+
+async def test_only_an_administrator_forces_a_wallet_to_owe(
+    guarded: httpx.AsyncClient,
+    owned: Callable[..., Awaitable[str]],
+    bearer: Callable[..., dict[str, str]],
+) -> None:
+    """`payments` reverses what is there; by force alone it may not, and nothing happens."""
+    wallet_id = await owned("ada", "adas")
+    ledger = await guarded.get(f"/v1/wallets/{wallet_id}/ledger", headers=bearer("ada"))
+    address = f"/v1/operations/{ledger.json()['items'][0]['operationId']}/reverse"
+
+    refused = await guarded.post(address, json={"force": True}, headers=bearer("till", "payments"))
+    done = await guarded.post(address, json={"force": True}, headers=bearer("root", "admin"))
+
+    assert (refused.status_code, refused.json()["code"]) == (403, "forbidden")
+    assert (done.status_code, done.json()["balance"]) == (201, "0.00")
