@@ -6,10 +6,12 @@ import pytest
 from wallet_common.operations import Outcome, Receipt
 from wallet_common.wallet import (
     COUNTER_ACCOUNTS,
+    Entry,
     EntryType,
     Rejected,
     RejectionReason,
     Wallet,
+    counter_account,
 )
 
 FLAWS_OF_THE_REQUEST = {
@@ -17,6 +19,7 @@ FLAWS_OF_THE_REQUEST = {
     RejectionReason.WALLET_EXISTS,
     RejectionReason.INVALID_AMOUNT,
     RejectionReason.HOLD_NOT_FOUND,
+    RejectionReason.QUOTE_NOT_FOUND,
     RejectionReason.INVALID_EXPIRY,
     RejectionReason.INVALID_LIMIT,
 }
@@ -42,6 +45,14 @@ def test_each_entry_has_its_other_leg() -> None:
         EntryType.TRANSFER_REFUND: "@transit",
     } == COUNTER_ACCOUNTS
     assert COUNTER_ACCOUNTS.keys() == set(EntryType)
+
+
+def test_money_that_changes_currency_goes_through_the_account_of_each() -> None:
+    """What leaves a currency or enters it is told by that currency's own account."""
+    changed = Entry(EntryType.TRANSFER_DEBIT, -100, 0, 2, changes_currency=True)
+    kept = Entry(EntryType.TRANSFER_DEBIT, -100, 0, 2)
+
+    assert [counter_account(each, "USD") for each in (changed, kept)] == ["@fx:USD", "@transit"]
 
 
 @pytest.mark.parametrize("reason", sorted(set(RejectionReason) - FLAWS_OF_THE_REQUEST))

@@ -152,6 +152,27 @@ REVERSED = {
     "original_minor": "1",
     "occurred_at": NOW,
 }
+RATE = {
+    "from_currency": "'USD'",
+    "to_currency": "'EUR'",
+    "id": "gen_random_uuid()",
+    "rate": "'0.5'",
+    "valid_from": NOW,
+    "audit_id": "gen_random_uuid()",
+    "recorded_at": NOW,
+}
+QUOTE = {
+    "id": "gen_random_uuid()",
+    "from_currency": "'USD'",
+    "to_currency": "'EUR'",
+    "rate": "'0.5'",
+    "from_minor": "100",
+    "to_minor": "50",
+    "residue": "'0'",
+    "audit_id": "gen_random_uuid()",
+    "quoted_at": NOW,
+    "expires_at": f"{NOW} + interval '1 s'",
+}
 INDEXED = {"wallet_id": "'w1'", "key": "'email'", "digest": "sha256('')", "master_id": "'m1'"}
 GOOD: dict[str, dict[str, str]] = {
     "wallets": WALLET,
@@ -173,4 +194,6 @@ GOOD: dict[str, dict[str, str]] = {
     "proofs": PROOF,
     "holds": HOLD,
     "reversals": REVERSED,
+    "fx_rates": RATE,
+    "fx_quotes": QUOTE,
 }

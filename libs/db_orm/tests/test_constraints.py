@@ -11,6 +11,14 @@ if TYPE_CHECKING:
 
 ENDED = {"finished_at": NOW}
 IN_TRANSIT = {"counter_account": "'@transit'", "transfer_id": "gen_random_uuid()"}
+OF_A_TRANSFER = {"transfer_id": "gen_random_uuid()"}
+TERMS = {
+    "quote_id": "gen_random_uuid()",
+    "rate": "'0.5'",
+    "to_currency": "'EUR'",
+    "to_amount_minor": "50",
+    "residue": "'0'",
+}
 BAD: list[tuple[str, str, dict[str, str]]] = [
     ("wallets", "held_not_negative", {"held_minor": "-1"}),
     ("wallets", "above_its_floor", {"balance_minor": "-1"}),
@@ -56,6 +64,30 @@ BAD: list[tuple[str, str, dict[str, str]]] = [
     ),
     ("reversals", "part_of_the_original", {"amount_minor": "0"}),
     ("reversals", "part_of_the_original", {"amount_minor": "2"}),
+    (
+        *("ledger_entries", "type_sign_and_counter"),
+        {"type": "'transfer_credit'", "counter_account": "'@fx:EUR'"} | OF_A_TRANSFER,
+    ),
+    ("ledger_entries", "type_sign_and_counter", {"counter_account": "'@fx:USD'"} | OF_A_TRANSFER),
+    (
+        *("ledger_entries", "transfer_named"),
+        {"type": "'transfer_credit'", "counter_account": "'@fx:USD'"},
+    ),
+    ("transfers", "terms_whole", {"quote_id": "gen_random_uuid()"}),
+    ("transfers", "terms_whole", TERMS | {"to_currency": "'USD'"}),
+    ("transfers", "terms_whole", TERMS | {"to_amount_minor": "0"}),
+    ("fx_rates", "two_currencies", {"to_currency": "'USD'"}),
+    ("fx_rates", "rate_is_positive", {"rate": "'0.00'"}),
+    ("fx_rates", "rate_is_positive", {"rate": "'-1'"}),
+    ("fx_rates", "rate_is_positive", {"rate": "'1e3'"}),
+    ("fx_rates", "valid_for_a_while", {"valid_to": "now()"}),
+    ("fx_quotes", "two_currencies", {"to_currency": "'USD'"}),
+    ("fx_quotes", "rate_is_positive", {"rate": "'0'"}),
+    ("fx_quotes", "amounts_positive", {"from_minor": "0"}),
+    ("fx_quotes", "amounts_positive", {"to_minor": "0"}),
+    ("fx_quotes", "residue_is_decimal", {"residue": "'0.50'"}),
+    ("fx_quotes", "residue_is_decimal", {"residue": "'x'"}),
+    ("fx_quotes", "good_for_a_while", {"expires_at": "now()"}),
     ("holds", "amount_positive", {"amount_minor": "0"}),
     ("holds", "parts_not_negative", {"captured_minor": "-1"}),
     ("holds", "parts_not_negative", {"released_minor": "-1"}),

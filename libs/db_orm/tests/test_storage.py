@@ -21,6 +21,8 @@ KIND = {
     "fraud_flags": storage.ADDED,
     "feed": storage.ADDED,
     "reversals": storage.ADDED,
+    "fx_rates": storage.ADDED,
+    "fx_quotes": {"fillfactor": "80", **storage.CHANGED},
     "settlements": {"fillfactor": "80", **storage.CHANGED},
     "audit_seals": storage.ADDED,
     "checkpoint_heads": storage.ADDED,

@@ -96,6 +96,8 @@ def test_every_status_is_documented(document: dict[str, Any]) -> None:
                 "/v1/admin/dead-letters/{letter_id}/discard": {404},
                 "/v1/admin/owners/{owner_id}/erase": {404},
                 "/v1/admin/verify": {409},
+                "/v1/fx/rates/{from_currency}/{to_currency}": set(),
+                "/v1/fx/quotes": {422},
             }.get(path, {404, 422})
             expected = {201, 400, 401, 403, 408, 413, 415, 429, 500, 503} | business
             expected |= {200} if "/admin/" not in path else set()

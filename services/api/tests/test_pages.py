@@ -13,8 +13,8 @@ DOCS = Path(__file__).parents[3] / "docs"
 PAGES = (
     "bulk.md",
     "dry-run.md",
+    "exchange.md",
     "holds.md",
-    "limits.md",
     "limits.md",
     "past.md",
     "reversals.md",

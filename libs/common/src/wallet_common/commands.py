@@ -5,6 +5,7 @@ from enum import StrEnum
 
 import msgspec
 
+from wallet_common.fx import Exchange
 from wallet_common.limits import AskedVelocity
 from wallet_common.money import Amount
 from wallet_common.pii import Indexed
@@ -64,11 +65,14 @@ class DebitTransfer(_Ask, frozen=True, kw_only=True):
     """
     Start a transfer; `operation_id` is also the transfer's id.
 
-    One that `reverses` another brings its money back, whatever the status of either wallet.
+    One that `reverses` another brings its money back, whatever the status of either wallet. Into
+    another currency it takes a quote; a conversion stays with one owner.
     """
 
     to_wallet_id: str
     reverses: str | None = None
+    quote_id: str | None = None
+    is_conversion: bool = False
 
 
 class PlaceHold(_Ask, frozen=True, kw_only=True):
@@ -194,7 +198,7 @@ class _TransferStep(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class CreditTransfer(_TransferStep, frozen=True, kw_only=True):
-    """Give the recipient what the sender was debited."""
+    """Give the recipient what the sender was debited, or what that is worth on its terms."""
 
     operation_id: str
     from_wallet_id: str
@@ -204,6 +208,7 @@ class CreditTransfer(_TransferStep, frozen=True, kw_only=True):
     reference: str | None = None
     metadata: str | None = None
     reverses: str | None = None
+    exchange: Exchange | None = None
 
     @property
     def key(self) -> str:
@@ -253,16 +258,14 @@ Command = OpenWallet | Stand | CancelKey | ExpireHolds | Ask | TransferStep
 def key(command: Command) -> str | None:
     """Return the key under which the operation is remembered within the wallet; None for none."""
     match command:
-        case Deposit() | Withdraw() | ReverseDeposit() | DebitTransfer() | CancelKey():
-            return command.request_id
-        case PlaceHold() | CaptureHold() | ReleaseHold() | ReverseOperation():
-            return command.request_id
-        case CreditTransfer() | RefundTransfer():
-            return command.key
         case OpenWallet() | CompleteTransfer() | ExpireHolds():
             return None
         case FreezeWallet() | UnfreezeWallet() | CloseWallet() | SetLimits():
             return None
+        case CreditTransfer() | RefundTransfer():
+            return command.key
+        case _:
+            return command.request_id
 
 
 def transfer_id(command: Command) -> str | None:
@@ -280,19 +283,18 @@ def transfer_id(command: Command) -> str | None:
 
 def pays_to(command: Command) -> str | None:
     """Return the recipient of the transfer that the command starts; None if it starts none."""
-    match command:
-        case DebitTransfer() | CaptureHold() | ReverseOperation():
-            return command.to_wallet_id
-        case _:
-            return None
+    if isinstance(command, DebitTransfer | CaptureHold | ReverseOperation):
+        return command.to_wallet_id
+    return None
+
+
+def quote_id(command: Command) -> str | None:
+    """Return the quote on whose terms the command is to change its money's currency."""
+    return command.quote_id if isinstance(command, DebitTransfer) else None
 
 
 def is_reversal(command: Command) -> bool:
     """Say whether the command puts right what should not have been: it must be done some day."""
-    match command:
-        case ReverseDeposit():
-            return True
-        case DebitTransfer() | CreditTransfer():
-            return command.reverses is not None
-        case _:
-            return False
+    if isinstance(command, DebitTransfer | CreditTransfer):
+        return command.reverses is not None
+    return isinstance(command, ReverseDeposit)

@@ -47,6 +47,8 @@ def meaning(command: Keyed) -> dict[str, str]:
         said |= {"operationId": command.reverses, "reason": command.reason, "force": force}
     else:
         said |= {"reference": command.reference, "metadata": command.metadata_meaning}
+    if isinstance(command, DebitTransfer):
+        said["quoteId"] = command.quote_id
     if isinstance(command, PlaceHold) and command.expires_at is not None:
         said["expiresAt"] = command.expires_at.astimezone(UTC).isoformat()
     return {name: value for name, value in said.items() if value is not None}
@@ -64,7 +66,7 @@ def operation_type(command: Keyed) -> str:
         case CancelKey():
             return "cancellation"
         case DebitTransfer():
-            return "transfer"
+            return "conversion" if command.is_conversion else "transfer"
         case PlaceHold():
             return "hold"
         case CaptureHold():

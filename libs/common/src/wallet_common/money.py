@@ -42,7 +42,7 @@ class Amount(msgspec.Struct, frozen=True):
 
     def canonical(self) -> str:
         """Return one spelling for all spellings of the value: "10" for "10", 10 and "10.00"."""
-        text = _decimal_text(self.digits, self.decimals)
+        text = decimal_text(self.digits, self.decimals)
         return text.rstrip("0").rstrip(".") if self.decimals else text
 
 
@@ -71,7 +71,7 @@ def from_minor(amount_minor: int, currency: str) -> Amount:
 def render(amount_minor: int, currency: str) -> str:
     """Write minor units with exactly the currency's decimals; the sign is kept."""
     sign = "-" if amount_minor < 0 else ""
-    return sign + _decimal_text(abs(amount_minor), EXPONENTS[currency])
+    return sign + decimal_text(abs(amount_minor), EXPONENTS[currency])
 
 
 def is_currency(code: str) -> bool:
@@ -79,7 +79,8 @@ def is_currency(code: str) -> bool:
     return code in EXPONENTS
 
 
-def _decimal_text(digits: int, decimals: int) -> str:
+def decimal_text(digits: int, decimals: int) -> str:
+    """Write `digits` x 10^-`decimals`, all of the decimals."""
     if decimals == 0:
         return str(digits)
     text = str(digits).rjust(decimals + 1, "0")

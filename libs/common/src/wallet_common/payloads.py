@@ -30,8 +30,29 @@ class Reversal(Movement, frozen=True, rename="camel", omit_defaults=True, kw_onl
     reason: str | None = None
 
 
+class Exchanged(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
+    """
+    The terms on which a transfer changes currency, as decimal strings.
+
+    `rate` is units of `to_currency` for one of `from_currency`, `residue` what rounding `to_amount`
+    to its currency's decimals left over: exact minus rounded.
+    """
+
+    quote_id: str
+    rate: str
+    from_amount: str
+    from_currency: str
+    to_amount: str
+    to_currency: str
+    residue: str
+
+
 class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
-    """The payload of a transfer's step; `new_balance` is there when this wallet's money moved."""
+    """
+    The payload of a transfer's step; `new_balance` is there when this wallet's money moved.
+
+    `exchange` is there where the recipient's wallet is kept in another currency.
+    """
 
     amount: str
     currency: str
@@ -41,6 +62,7 @@ class Step(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, kw_o
     operation_id: str | None = None
     new_balance: str | None = None
     reason: str | None = None
+    exchange: Exchanged | None = None
 
 
 class HoldStep(Movement, frozen=True, rename="camel", omit_defaults=True, kw_only=True):

@@ -106,7 +106,12 @@ def _beyond(wallet: Wallet, excess: Excess | None) -> Rejected | None:
 
 
 def post(
-    wallet: Wallet, entry_type: EntryType, amount_minor: int, facts_before: int = 0
+    wallet: Wallet,
+    entry_type: EntryType,
+    amount_minor: int,
+    *,
+    facts_before: int = 0,
+    changes_currency: bool = False,
 ) -> tuple[Wallet, Entry]:
     """Move money on one wallet. The entry's event comes after `facts_before` other facts."""
     balance_minor = wallet.balance_minor + amount_minor
@@ -114,4 +119,4 @@ def post(
     assert balance_minor <= MAX_MINOR, "checked before posting"
     version = wallet.version + facts_before + 1
     after = msgspec.structs.replace(wallet, balance_minor=balance_minor, version=version)
-    return after, Entry(entry_type, amount_minor, balance_minor, version)
+    return after, Entry(entry_type, amount_minor, balance_minor, version, changes_currency)

@@ -35,11 +35,16 @@ Shape: TypeAlias = "Mapping[str, Part | Shape]"
 
 
 class Places(msgspec.Struct, frozen=True):
-    """What is kept of an address: words, what stands right behind some of them, parameters."""
+    """
+    What is kept of an address: words, what stands right behind some of them, parameters.
+
+    Behind a word of `pairs` it is two segments.
+    """
 
     words: frozenset[str]
     named: frozenset[str]
     parameters: frozenset[str]
+    pairs: frozenset[str] = frozenset()
 
 
 def body(sent: bytes, shape: Shape, private: Collection[str]) -> bytes:
@@ -80,10 +85,8 @@ def address(path: str, query: str, places: Places) -> str:
 def _segments(path: str, places: Places) -> list[str]:
     shown: list[str] = []
     for segment in path.split("/"):
-        before = shown[-1] if shown else ""
-        is_kept = segment in places.words or (
-            before in places.named and _SEGMENT.fullmatch(segment) is not None
-        )
+        is_named = places.named.intersection(shown[-1:]) | places.pairs.intersection(shown[-2:])
+        is_kept = segment in places.words or (is_named and _SEGMENT.fullmatch(segment))
         shown.append(segment if is_kept or not segment else REDACTED)
     return shown
 

@@ -6,6 +6,7 @@ from typing import Final
 import msgspec
 
 from wallet_common.errors import InvariantViolated
+from wallet_common.fx import Exchange
 
 
 class TransferState(StrEnum):
@@ -29,7 +30,7 @@ EDGES: Final = {
 
 class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Money on its way between two wallets of one currency.
+    Money on its way between two wallets, of one currency unless there is an `exchange`.
 
     `from_balance_minor` is the sender's balance after the last step that touched it,
     `to_balance_minor` the recipient's after the credit, `reason` why it failed, `reverses` the
@@ -49,6 +50,14 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     reference: str | None = None
     metadata: str | None = None
     reverses: str | None = None
+    exchange: Exchange | None = None
+
+    @property
+    def arrives(self) -> tuple[int, str]:
+        """What the recipient gets: minor units and their currency."""
+        if self.exchange is None:
+            return self.amount_minor, self.currency
+        return self.exchange.to_minor, self.exchange.to_currency
 
     @property
     def is_final(self) -> bool:

@@ -7,9 +7,10 @@ been, as a refund does.
 
 import msgspec
 
-from wallet_common import commands as ask
+from wallet_common import commands as ask, conversion
 from wallet_common.errors import InvariantViolated
 from wallet_common.events import EventType, Fact
+from wallet_common.fx import Exchange
 from wallet_common.money import render
 from wallet_common.operations import Outcome
 from wallet_common.payloads import Step
@@ -59,26 +60,40 @@ def debit(
     if refused:
         return refused
 
-    after, entry = post(wallet, EntryType.TRANSFER_DEBIT, -amount_minor, facts_before=1)
-    transfer = Transfer(
-        id=command.operation_id,
-        from_wallet_id=wallet.id,
-        to_wallet_id=command.to_wallet_id,
-        amount_minor=amount_minor,
-        currency=wallet.currency,
-        request_id=command.request_id,
-        state=TransferState.INITIATED,
-        from_balance_minor=after.balance_minor,
-        reference=command.reference,
-        metadata=command.metadata,
-        reverses=command.reverses,
+    terms = around.quote.terms if around.quote else None
+    after, entry = post(
+        wallet,
+        EntryType.TRANSFER_DEBIT,
+        -amount_minor,
+        facts_before=1,
+        changes_currency=terms is not None,
     )
+    transfer = _begun(after, command, amount_minor, terms)
     debited = msgspec.structs.replace(transfer, state=transfer.moved(TransferState.DEBITED))
     facts = (
         Fact(EventType.TRANSFER_INITIATED, _step(transfer)),
         Fact(EventType.TRANSFER_DEBITED, _step(transfer, command.operation_id, after)),
     )
     return Posted(after, facts, entry, debited)
+
+
+def _begun(
+    after: Wallet, command: ask.DebitTransfer, amount_minor: int, terms: Exchange | None
+) -> Transfer:
+    return Transfer(
+        id=command.operation_id,
+        from_wallet_id=after.id,
+        to_wallet_id=command.to_wallet_id,
+        amount_minor=amount_minor,
+        currency=after.currency,
+        request_id=command.request_id,
+        state=TransferState.INITIATED,
+        from_balance_minor=after.balance_minor,
+        reference=command.reference,
+        metadata=command.metadata,
+        reverses=command.reverses,
+        exchange=terms,
+    )
 
 
 def _unpayable(
@@ -94,7 +109,7 @@ def _unpayable(
     recipient = around.recipient
     if recipient is None:
         return Rejected(RejectionReason.RECIPIENT_NOT_FOUND)
-    if refused := wrong_currency(recipient, wallet.currency):
+    if refused := conversion.unfit(wallet, recipient, command, amount_minor, around):
         return refused
     if ask.is_reversal(command):
         return None if is_assured else too_poor(wallet, amount_minor)
@@ -105,17 +120,19 @@ def _unpayable(
 
 def credit_of(transfer: Transfer, operation_id: str) -> ask.CreditTransfer:
     """Return the step that brings a debited transfer's money to its recipient."""
+    amount_minor, currency = transfer.arrives
     return ask.CreditTransfer(
         wallet_id=transfer.to_wallet_id,
         transfer_id=transfer.id,
         operation_id=operation_id,
         from_wallet_id=transfer.from_wallet_id,
-        amount_minor=transfer.amount_minor,
-        currency=transfer.currency,
+        amount_minor=amount_minor,
+        currency=currency,
         request_id=transfer.request_id,
         reference=transfer.reference,
         metadata=transfer.metadata,
         reverses=transfer.reverses,
+        exchange=transfer.exchange,
     )
 
 
@@ -152,7 +169,12 @@ def credit(wallet: Wallet | None, command: ask.CreditTransfer) -> Posted | Rejec
     )
     if refused:
         return refused
-    after, entry = post(wallet, EntryType.TRANSFER_CREDIT, command.amount_minor)
+    after, entry = post(
+        wallet,
+        EntryType.TRANSFER_CREDIT,
+        command.amount_minor,
+        changes_currency=command.exchange is not None,
+    )
     step = Step(
         amount=render(command.amount_minor, command.currency),
         currency=command.currency,
@@ -161,6 +183,7 @@ def credit(wallet: Wallet | None, command: ask.CreditTransfer) -> Posted | Rejec
         request_id=command.request_id,
         operation_id=command.operation_id,
         new_balance=render(after.balance_minor, after.currency),
+        exchange=conversion.told(command.exchange),
     )
     return Posted(after, (Fact(EventType.TRANSFER_CREDITED, step),), entry)
 
@@ -190,7 +213,12 @@ def refund(
     # to the brim meanwhile makes the money wait in @transit, where recovery asks again.
     if refused := too_full(wallet, transfer.amount_minor):
         return refused
-    after, entry = post(wallet, EntryType.TRANSFER_REFUND, transfer.amount_minor)
+    after, entry = post(
+        wallet,
+        EntryType.TRANSFER_REFUND,
+        transfer.amount_minor,
+        changes_currency=transfer.exchange is not None,
+    )
     failed = msgspec.structs.replace(
         transfer,
         state=state,
@@ -223,6 +251,7 @@ def _step(
         operation_id=operation_id,
         new_balance=None if after is None else render(after.balance_minor, after.currency),
         reason=reason,
+        exchange=conversion.told(transfer.exchange),
     )
 
 

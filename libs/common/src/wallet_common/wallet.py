@@ -6,6 +6,7 @@ from typing import Final
 
 import msgspec
 
+from wallet_common import fx
 from wallet_common.events import Fact
 from wallet_common.holds import Hold
 from wallet_common.limits import NO_LIMITS, Excess, Limits, Spending
@@ -45,12 +46,17 @@ class RejectionReason(StrEnum):
     HOLD_CLOSED = "hold_closed"
     HOLD_EXPIRED = "hold_expired"
     LIMIT_EXCEEDED = "limit_exceeded"
+    QUOTE_USED = "quote_used"
+    QUOTE_EXPIRED = "quote_expired"
+    QUOTE_MISMATCH = "quote_mismatch"
+    OTHER_OWNER = "other_owner"
     CANCELLED = "cancelled"
     # Not outcomes of an intent but flaws of the request: the key stays free (see `remembered`).
     WALLET_NOT_FOUND = "wallet_not_found"
     WALLET_EXISTS = "wallet_exists"
     INVALID_AMOUNT = "invalid_amount"
     HOLD_NOT_FOUND = "hold_not_found"
+    QUOTE_NOT_FOUND = "quote_not_found"
     INVALID_EXPIRY = "invalid_expiry"
     INVALID_LIMIT = "invalid_limit"
 
@@ -65,6 +71,7 @@ _FORGOTTEN: Final = {
     RejectionReason.WALLET_EXISTS,
     RejectionReason.INVALID_AMOUNT,
     RejectionReason.HOLD_NOT_FOUND,
+    RejectionReason.QUOTE_NOT_FOUND,
     RejectionReason.INVALID_EXPIRY,
     RejectionReason.INVALID_LIMIT,
 }
@@ -143,6 +150,12 @@ class Entry(msgspec.Struct, frozen=True):
     amount_minor: int
     balance_after_minor: int
     version: int
+    changes_currency: bool = False
+
+
+def counter_account(entry: Entry, currency: str) -> str:
+    """Return the system account that has the other leg of an entry of a wallet in `currency`."""
+    return fx.account(currency) if entry.changes_currency else COUNTER_ACCOUNTS[entry.type]
 
 
 class Back(msgspec.Struct, frozen=True):
@@ -184,7 +197,8 @@ class Surroundings(msgspec.Struct, frozen=True):
     owner already has in the same currency, `transfer` the row that a later step continues, `hold`
     the one that is captured or released, `now` the time at which it is decided. `is_paying` says
     that a transfer of the wallet is on its way, `reversed_minor` how much of the operation was
-    taken back before, `spending` what has left the wallet in the periods that its limits name.
+    taken back before, `spending` what has left the wallet in the periods that its limits name,
+    `quote` the one that a transfer is to use.
     """
 
     recipient: Wallet | None = None
@@ -195,3 +209,4 @@ class Surroundings(msgspec.Struct, frozen=True):
     is_paying: bool = False
     reversed_minor: int = 0
     spending: Spending = msgspec.field(default_factory=dict)
+    quote: fx.Quote | None = None

@@ -15,13 +15,13 @@ from msgspec.structs import replace
 from wallet_common import commands as ask, hold_steps, meanings
 from wallet_common.chain import NO_HASH, entry_digest, link
 from wallet_common.errors import IdempotencyKeyReused
+from wallet_common.fx import Quote
 from wallet_common.holds import Hold
 from wallet_common.ledger import decide
 from wallet_common.limits import Spending
 from wallet_common.operations import Operation, receipt
 from wallet_common.transfer import Transfer, TransferState as State
 from wallet_common.wallet import (
-    COUNTER_ACCOUNTS,
     SPENDING_TYPES,
     Entry,
     Posted,
@@ -29,6 +29,7 @@ from wallet_common.wallet import (
     RejectionReason,
     Surroundings,
     Wallet,
+    counter_account,
 )
 from wallet_db_orm import batch_rows
 from wallet_db_orm.audit import DeferredAudit
@@ -57,6 +58,7 @@ class Batch:
         # By wallet and time zone.
         self.spending: dict[tuple[str, str], Spending] = {}
         self.reversed: dict[tuple[str, str], int] = defaultdict(int)
+        self.quotes: dict[str, Quote] = {}
         self.opened: dict[str, str | None] = {}
         self.moved: set[str] = set()
         self.rows: dict[str, list[Sequence[object]]] = defaultdict(list)
@@ -115,16 +117,9 @@ class Batch:
         outcome = decide(self.wallets.get(command.wallet_id), command, self._around(command))
         if isinstance(outcome, Posted):
             self._post(order, outcome)
+        if isinstance(command, ask.OpenWallet | ask.Stand | ask.ExpireHolds):
+            return outcome.wallet if isinstance(outcome, Posted) else outcome
         match command:
-            case (
-                ask.OpenWallet()
-                | ask.FreezeWallet()
-                | ask.UnfreezeWallet()
-                | ask.CloseWallet()
-                | ask.SetLimits()
-                | ask.ExpireHolds()
-            ):
-                return outcome.wallet if isinstance(outcome, Posted) else outcome
             case ask.CompleteTransfer():
                 return self._finish(outcome)
             case ask.RefundTransfer():
@@ -149,6 +144,7 @@ class Batch:
                     recipient=self._recipient(ask.pays_to(command)),
                     spending=self._spending(command.wallet_id),
                     now=self.now,
+                    quote=self.quotes.get(ask.quote_id(command) or ""),
                 )
             case ask.CloseWallet():
                 return Surroundings(is_paying=self._is_paying(command.wallet_id))
@@ -238,7 +234,7 @@ class Batch:
         assert not isinstance(command, moves_nothing), "these have no entry"
         row = (
             (wallet.id, entry.version, entry.type, entry.amount_minor, entry.balance_after_minor)
-            + (wallet.currency, COUNTER_ACCOUNTS[entry.type], command.operation_id)
+            + (wallet.currency, counter_account(entry, wallet.currency), command.operation_id)
             + (ask.transfer_id(command), command.request_id, command.reference, command.metadata)
             + (order.audit_id, order.trace_id)
         )
@@ -281,6 +277,10 @@ class Batch:
         stored = StoredTransfer(transfer, order.trace_id, order.audit_id, deferred)
         self.transfers[transfer.id] = stored
         self.rows["transfers"].append(batch_rows.transfer(stored, self.now))
+        if transfer.exchange is not None:
+            quote_id = transfer.exchange.quote_id
+            self.quotes[quote_id] = replace(self.quotes[quote_id], transfer_id=transfer.id)
+            self.rows["fx_quotes"].append((quote_id, transfer.id))
         return transfer
 
     def _finish(self, outcome: Posted | Rejected) -> Transfer | Rejected:

@@ -6,6 +6,7 @@ from datetime import datetime
 from msgspec.json import encode
 
 from wallet_common.commands import OpenWallet, PlaceHold, ReverseOperation
+from wallet_common.fx import Exchange
 from wallet_common.holds import Hold
 from wallet_common.operations import Operation
 from wallet_common.wallet import Back, Wallet
@@ -30,11 +31,18 @@ def transfer(stored: StoredTransfer, now: datetime) -> Row:
     """Return the values of `statements.STARTED_COLUMNS`."""
     begun = stored.transfer
     return (
-        (begun.from_wallet_id, begun.id, begun.to_wallet_id, begun.amount_minor)
-        + (begun.currency, begun.state, begun.request_id, begun.from_balance_minor)
-        + (begun.reference, begun.metadata, stored.trace_id, stored.audit_id)
-        + (encode(stored.audit).decode() if stored.audit else None, begun.reverses, now)
+        *(begun.from_wallet_id, begun.id, begun.to_wallet_id, begun.amount_minor),
+        *(begun.currency, begun.state, begun.request_id, begun.from_balance_minor),
+        *(begun.reference, begun.metadata, stored.trace_id, stored.audit_id),
+        *(encode(stored.audit).decode() if stored.audit else None, begun.reverses, now),
+        *_terms(begun.exchange),
     )
+
+
+def _terms(terms: Exchange | None) -> Row:
+    if terms is None:
+        return (None,) * 5
+    return (terms.quote_id, terms.rate, terms.to_currency, terms.to_minor, terms.residue)
 
 
 def hold(placed: Hold, command: PlaceHold, order: Order, now: datetime) -> Row:

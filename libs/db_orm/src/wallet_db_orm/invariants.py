@@ -6,6 +6,7 @@ from wallet_db_orm.examination import Examination
 from wallet_db_orm.examine_checkpoints import INSIDE
 from wallet_db_orm.invariants_at_rest import AT_REST
 from wallet_db_orm.invariants_of_chains import CHAINS, HEADS_THEN, SEALED
+from wallet_db_orm.invariants_of_exchanges import EXCHANGES
 from wallet_db_orm.invariants_of_holds import OF_HOLDS, STORIES
 from wallet_db_orm.invariants_of_limits import OF_LIMITS
 from wallet_db_orm.invariants_of_operations import DONE, OF_OPERATIONS
@@ -30,11 +31,22 @@ INVARIANTS: Final[tuple[Check, ...]] = (
     STANDING,
     *OF_LIMITS,
     REVERSALS,
+    EXCHANGES,
     *OF_SETTLEMENTS,
     *EXAMINATIONS,
 )
 # Only whole: nothing tells what is new of what they look at, or it takes all there is.
-_WHOLE: Final = (*OF_SETTLEMENTS, STORIES, REVERSALS, DONE, SEALED, HEADS_THEN, NEVER_BACK, INSIDE)
+_WHOLE: Final = (
+    *OF_SETTLEMENTS,
+    STORIES,
+    REVERSALS,
+    EXCHANGES,
+    DONE,
+    SEALED,
+    HEADS_THEN,
+    NEVER_BACK,
+    INSIDE,
+)
 
 
 def checks(*, at_rest: bool, is_whole: bool) -> tuple[Check, ...]:

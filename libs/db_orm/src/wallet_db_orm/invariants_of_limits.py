@@ -73,7 +73,7 @@ _KEPT: Final = Reading(
         WHERE l.wallet_id = t.id AND l.wallet_version > t.wallet_version
             AND l.type IN ('withdraw', 'transfer_debit', 'transfer_refund')
             -- Neither what a hold had bound before, nor what was taken back, asked for a limit.
-            AND o.type IN ('withdraw', 'transfer')
+            AND o.type IN ('withdraw', 'transfer', 'conversion')
     ) AS gone
     WHERE gone.minor > v.amount_minor OR gone.times > v.count
     """,

@@ -51,7 +51,7 @@ _OUTCOMES: Final = Reading(
             WHEN 'transfer_refund' THEN 'refund ' || e.transfer_id::text
             ELSE e.request_id END
         OR e.type <> CASE
-            WHEN o.type IN ('transfer', 'transfer_reversal') THEN 'transfer_debit'
+            WHEN o.type IN ('transfer', 'conversion', 'transfer_reversal') THEN 'transfer_debit'
             WHEN o.type = 'hold_capture' AND e.transfer_id IS NOT NULL THEN 'transfer_debit'
             ELSE o.type END
         OR o.balance_minor IS DISTINCT FROM e.balance_after_minor::text
@@ -77,7 +77,7 @@ _ANSWERED: Final = """CASE
                     WHEN a.status = 503 THEN true
                     WHEN o.outcome::text LIKE '{"type":"rejected"%'
                         THEN a.status BETWEEN 400 AND 499
-                    WHEN o.type IN ('transfer', 'hold_capture', 'transfer_reversal')
+                    WHEN o.type IN ('transfer', 'conversion', 'hold_capture', 'transfer_reversal')
                         THEN a.status IN (201, 422)
                     ELSE a.status = 201 END
             END"""

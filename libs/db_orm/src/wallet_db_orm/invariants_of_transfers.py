@@ -36,7 +36,11 @@ _TRANSFERS: Final = Reading(
     f"""
     , legs AS (
         SELECT transfer_id, min(wallet_id) AS wallet_id, -sum(amount_minor) AS in_transit,
-            min(currency) AS currency, max(currency) AS last_currency,
+            min(currency) FILTER (WHERE type <> 'transfer_credit') AS currency,
+            max(currency) FILTER (WHERE type <> 'transfer_credit') AS last_currency,
+            max(currency) FILTER (WHERE type = 'transfer_credit') AS credited_in,
+            bool_or(counter_account = '@transit') AS is_plain,
+            bool_and(counter_account = '@transit') AS is_all_plain,
             string_agg(wallet_id, ' ') FILTER (WHERE type = 'transfer_debit') AS debited_at,
             string_agg(wallet_id, ' ') FILTER (WHERE type = 'transfer_credit') AS credited_at,
             string_agg(wallet_id, ' ') FILTER (WHERE type = 'transfer_refund') AS refunded_at,
@@ -68,16 +72,20 @@ _TRANSFERS: Final = Reading(
                 OR s.credits <> (l.credited_at IS NOT NULL)::int AS "S2",
             t.id IS NULL OR l.transfer_id IS NULL OR l.debited <> -t.amount_minor
                 OR l.currency <> t.currency OR l.last_currency <> t.currency
+                OR l.credited_in <> coalesce(t.to_currency, t.currency)
+                OR l.is_plain <> (t.quote_id IS NULL) OR l.is_all_plain <> (t.quote_id IS NULL)
                 OR l.debited_at IS DISTINCT FROM t.from_wallet_id
                 OR coalesce(l.credited_at, t.to_wallet_id) <> t.to_wallet_id
                 OR coalesce(l.refunded_at, t.from_wallet_id) <> t.from_wallet_id
                 OR CASE t.state
-                    WHEN 'completed' THEN l.credited <> t.amount_minor OR l.refunded <> 0
+                    WHEN 'completed' THEN l.credited <> coalesce(t.to_amount_minor, t.amount_minor)
+                        OR l.refunded <> 0
                     WHEN 'failed' THEN l.credited <> 0 OR l.refunded <> t.amount_minor
-                    WHEN 'debited' THEN l.credited NOT IN (0, t.amount_minor) OR l.refunded <> 0
+                    WHEN 'debited' THEN l.refunded <> 0
+                        OR l.credited NOT IN (0, coalesce(t.to_amount_minor, t.amount_minor))
                     ELSE true END AS "S3",
             coalesce(l.times > 1, false) OR coalesce(s.credits > 1, false) AS "S4",
-            coalesce(l.in_transit, 0) <> CASE
+            t.quote_id IS NULL AND coalesce(l.in_transit, 0) <> CASE
                 WHEN t.state = 'debited' AND (
                     SELECT o.wallet_id FROM operations AS o
                     WHERE o.wallet_id = t.to_wallet_id AND o.request_id = 'credit ' || t.id::text

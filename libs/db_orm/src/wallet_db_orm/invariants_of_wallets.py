@@ -2,8 +2,7 @@
 
 from typing import Final
 
-from wallet_common.currencies import EXPONENTS
-from wallet_db_orm.reading import Invariant, Reading
+from wallet_db_orm.reading import Invariant, Reading, decimals
 
 # Only when a currency's sums differ its wallets are looked at one by one.
 _SUMS: Final = Reading(
@@ -83,13 +82,16 @@ _ENTRIES: Final = Reading(
                         WHEN 'deposit_reversal'
                             THEN l.amount_minor < 0 AND l.counter_account = '@external'
                         WHEN 'transfer_debit'
-                            THEN l.amount_minor < 0 AND l.counter_account = '@transit'
+                            THEN l.amount_minor < 0
+                                AND l.counter_account IN ('@transit', '@fx:' || l.currency)
                         WHEN 'transfer_credit'
-                            THEN l.amount_minor > 0 AND l.counter_account = '@transit'
+                            THEN l.amount_minor > 0
+                                AND l.counter_account IN ('@transit', '@fx:' || l.currency)
                         WHEN 'transfer_refund'
-                            THEN l.amount_minor > 0 AND l.counter_account = '@transit'
+                            THEN l.amount_minor > 0
+                                AND l.counter_account IN ('@transit', '@fx:' || l.currency)
                         ELSE false
-                    END OR (l.transfer_id IS NULL) = (l.counter_account = '@transit')
+                    END OR (l.transfer_id IS NULL) = (l.counter_account <> '@external')
                         AS is_pointless,
                     lag(l.balance_after_minor, 1, l.since_minor) OVER (
                         PARTITION BY l.wallet_id ORDER BY l.wallet_version
@@ -182,15 +184,6 @@ _EVENTS: Final = Reading(
     """,
 )
 
-_DECIMALS: Final = "CASE {} ELSE -1 END".format(
-    " ".join(
-        "WHEN l.currency IN ({}) THEN {}".format(
-            ", ".join(f"'{code}'" for code, each in EXPONENTS.items() if each == exponent), exponent
-        )
-        for exponent in (2, *sorted(set(EXPONENTS.values()) - {2}))
-    )
-)
-
 _TOLD: Final = Reading(
     (
         Invariant(
@@ -230,8 +223,8 @@ _TOLD: Final = Reading(
         OR ltrim(replace(e.amount, '.', ''), '0') IS DISTINCT FROM ltrim(l.amount_minor::text, '-')
         OR regexp_replace(replace(e."newBalance", '.', ''), '^(-?)0+', '\\1')
             IS DISTINCT FROM regexp_replace(l.balance_after_minor::text, '^(-?)0+', '\\1')
-        OR length(split_part(e.amount, '.', 2)) IS DISTINCT FROM {_DECIMALS}
-        OR length(split_part(e."newBalance", '.', 2)) IS DISTINCT FROM {_DECIMALS}
+        OR length(split_part(e.amount, '.', 2)) IS DISTINCT FROM {decimals("l.currency")}
+        OR length(split_part(e."newBalance", '.', 2)) IS DISTINCT FROM {decimals("l.currency")}
         OR e."requestId" IS DISTINCT FROM l.request_id
         OR e.occurred_at <> l.occurred_at
         OR e.currency IS DISTINCT FROM l.currency

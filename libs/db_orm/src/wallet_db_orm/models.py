@@ -14,6 +14,7 @@ from wallet_db_orm.evidence_models import (
     checkpoints,
     unsealed_audit,
 )
+from wallet_db_orm.fx_models import fx_quotes, fx_rates
 from wallet_db_orm.hold_models import holds
 from wallet_db_orm.limit_models import rate_limits
 from wallet_db_orm.private_models import owner_keys, pii_index
@@ -40,6 +41,8 @@ __all__ = [
     "events",
     "feed",
     "fraud_flags",
+    "fx_quotes",
+    "fx_rates",
     "holds",
     "ledger_entries",
     "metadata",
@@ -156,14 +159,17 @@ ledger_entries: Final = sa.Table(
         " WHEN 'withdraw' THEN amount_minor < 0 AND counter_account = '@external'"
         " WHEN 'withdraw_reversal' THEN amount_minor > 0 AND counter_account = '@external'"
         " WHEN 'hold_capture' THEN amount_minor < 0 AND counter_account = '@external'"
-        " WHEN 'transfer_debit' THEN amount_minor < 0 AND counter_account = '@transit'"
-        " WHEN 'transfer_credit' THEN amount_minor > 0 AND counter_account = '@transit'"
-        " WHEN 'transfer_refund' THEN amount_minor > 0 AND counter_account = '@transit'"
+        " WHEN 'transfer_debit' THEN amount_minor < 0 AND"
+        " counter_account IN ('@transit', '@fx:' || currency)"
+        " WHEN 'transfer_credit' THEN amount_minor > 0 AND"
+        " counter_account IN ('@transit', '@fx:' || currency)"
+        " WHEN 'transfer_refund' THEN amount_minor > 0 AND"
+        " counter_account IN ('@transit', '@fx:' || currency)"
         " ELSE false END",
         name="type_sign_and_counter",
     ),
     sa.CheckConstraint(
-        "(transfer_id IS NOT NULL) = (counter_account = '@transit')", name="transfer_named"
+        "(transfer_id IS NOT NULL) = (counter_account <> '@external')", name="transfer_named"
     ),
     postgresql_with=storage.ADDED,
 )
@@ -192,7 +198,18 @@ transfers: Final = sa.Table(
     sa.Column("finished_at", INSTANT),
     # The transfer whose money this one brings back.
     sa.Column("reverses", UUID),
+    # The terms on which it changes currency, if it does: those of its quote.
+    sa.Column("quote_id", UUID),
+    sa.Column("rate", sa.Text),
+    sa.Column("to_currency", sa.Text),
+    sa.Column("to_amount_minor", sa.BigInteger),
+    sa.Column("residue", sa.Text),
     sa.CheckConstraint("amount_minor > 0", name="amount_positive"),
+    sa.CheckConstraint(
+        "num_nonnulls(quote_id, rate, to_currency, to_amount_minor, residue) IN (0, 5)"
+        " AND to_amount_minor > 0 IS NOT FALSE AND to_currency <> currency IS NOT FALSE",
+        name="terms_whole",
+    ),
     sa.CheckConstraint("from_wallet_id <> to_wallet_id", name="two_wallets"),
     sa.CheckConstraint(
         "CASE state"
@@ -203,6 +220,12 @@ transfers: Final = sa.Table(
         name="state_is_told",
     ),
     sa.Index("ix_transfers_id", "id"),
+    sa.Index(
+        "uq_transfers_quote_id",
+        "quote_id",
+        unique=True,
+        postgresql_where=sa.text("quote_id IS NOT NULL"),
+    ),
     sa.Index(
         "ix_transfers_unfinished", "initiated_at", postgresql_where=sa.text("state = 'debited'")
     ),

@@ -225,7 +225,7 @@ ORDER BY wallet_version DESC LIMIT :limit
 # No entry is ever edited: what became of it is what its transfer and its reversals say by now. The
 # reversals of a transfer are its recipient's, who gives the money back.
 _ENTRIES: Final = text(f"""
-SELECT l.*, CASE
+SELECT l.*, x.quote_id, x.rate, CASE
     WHEN l.type = 'transfer_debit' AND t.state = 'debited' THEN 'PENDING'
     WHEN l.type = 'transfer_debit' AND t.state = 'failed' THEN 'REVERSED'
     WHEN back.minor >= abs(l.amount_minor) THEN 'REVERSED'
@@ -247,6 +247,9 @@ LEFT JOIN LATERAL (
     SELECT state, to_wallet_id FROM transfers
     WHERE from_wallet_id = l.wallet_id AND id = l.transfer_id OFFSET 0
 ) AS t ON l.type = 'transfer_debit'
+LEFT JOIN LATERAL (
+    SELECT quote_id, rate FROM transfers WHERE id = l.transfer_id OFFSET 0
+) AS x ON l.counter_account LIKE '@fx:%'
 CROSS JOIN LATERAL (
     SELECT sum(amount_minor) AS minor FROM reversals
     WHERE wallet_id = coalesce(t.to_wallet_id, l.wallet_id)

@@ -10,7 +10,7 @@ from wallet_common.limits import NO_LIMITS
 from wallet_db_orm import models
 from wallet_db_orm.batch import Batch
 from wallet_db_orm.database import Driver
-from wallet_db_orm.rows import stored_hold_of
+from wallet_db_orm.rows import quote_of, stored_hold_of
 from wallet_db_orm.spending import Timed, spending
 from wallet_db_orm.statements import insert_many, transpose
 
@@ -42,9 +42,19 @@ async def read(connection: Driver, batch: Batch, commands: Sequence[ask.Command]
         columns = transpose(back, ("wallet_id", "operation_id"))
         for row in await connection.fetch(READ_REVERSED, *columns):
             batch.reversed[row.wallet_id, str(row.operation_id)] = row.minor
+    await _read_quotes(connection, batch, commands)
     if closing := [c.wallet_id for c in commands if isinstance(c, ask.CloseWallet)]:
         rows = await connection.fetch(READ_PAYING, closing)
         batch.paying = {row.id for row in rows}
+
+
+async def _read_quotes(connection: Driver, batch: Batch, commands: Sequence[ask.Command]) -> None:
+    """Lock the quotes that transfers of locked wallets are to use."""
+    # After the wallets and in the order of ids, so that nobody waits for who waits for it.
+    named = {ask.quote_id(c) for c in commands if c.wallet_id in batch.wallets} - {None}
+    if named:
+        rows = await connection.fetch(LOCK_QUOTES, list(named))
+        batch.quotes = {str(row.id): quote_of(row) for row in rows}
 
 
 async def _read_holds(connection: Driver, batch: Batch, commands: Sequence[ask.Command]) -> None:
@@ -78,6 +88,8 @@ async def write(connection: Driver, batch: Batch) -> None:
     if back := batch.rows["reversals"]:
         columns = transpose(back, REVERSED_COLUMNS)
         await connection.execute(ADD_REVERSALS, *columns)
+    if used := batch.rows["fx_quotes"]:
+        await connection.execute(USE_QUOTES, *transpose(used, ("id", "transfer_id")))
     if placed := batch.rows["holds"]:
         columns = transpose(placed, PLACED_COLUMNS)
         await connection.execute(PLACE_HOLDS, *columns)
@@ -149,3 +161,14 @@ CROSS JOIN LATERAL (
 """
 
 ADD_REVERSALS: Final = insert_many(models.reversals, REVERSED_COLUMNS)
+
+# A quote is used once, by whichever wallet comes first.
+LOCK_QUOTES: Final = """
+SELECT * FROM fx_quotes WHERE id = ANY($1::uuid[]) ORDER BY id FOR NO KEY UPDATE
+"""
+
+USE_QUOTES: Final = """
+UPDATE fx_quotes AS q SET transfer_id = used.transfer_id
+FROM unnest($1::uuid[], $2::uuid[]) AS used (id, transfer_id)
+WHERE q.id = used.id AND q.id = ANY($1::uuid[])
+"""

@@ -4,6 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
+from wallet_common.currencies import EXPONENTS
 from wallet_db_orm.database import Driver
 from wallet_db_orm.examination import Scope, Tally
 from wallet_db_orm.sources import over
@@ -11,6 +12,19 @@ from wallet_db_orm.sources import over
 # The driver's own limit is that of a request; a proof takes as long as the books are big.
 PATIENCE_S: Final = 24 * 3600
 _ROWS_AT_ONCE: Final = 500
+
+
+def decimals(column: str) -> str:
+    """Return the expression for the decimals that the currency in `column` has; -1 for none."""
+    cases = " ".join(
+        "WHEN {} IN ({}) THEN {}".format(
+            column,
+            ", ".join(f"'{code}'" for code, each in EXPONENTS.items() if each == exponent),
+            exponent,
+        )
+        for exponent in (2, *sorted(set(EXPONENTS.values()) - {2}))
+    )
+    return f"CASE {cases} ELSE -1 END"
 
 
 class Invariant(msgspec.Struct, frozen=True):

@@ -20,7 +20,7 @@ async def original(engine: AsyncEngine, operation_id: str) -> Row[Any] | None:
 
 _ORIGINAL: Final = text("""
 SELECT o.wallet_id, o.request_id, o.type, w.owner_id, e.type AS entry_type, e.amount_minor,
-    e.reference, e.metadata, t.state, t.to_wallet_id, t.reverses
+    e.reference, e.metadata, t.state, t.to_wallet_id, t.reverses, t.quote_id
 FROM operations AS o
 JOIN wallets AS w ON w.id = o.wallet_id
 LEFT JOIN LATERAL (

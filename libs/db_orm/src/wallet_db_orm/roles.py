@@ -45,6 +45,8 @@ PRIVILEGES: Final[Mapping[str, Mapping[str, str]]] = {
     "events": _both("INSERT"),
     "feed": {WORKER: "INSERT"},
     "fraud_flags": _both("INSERT"),
+    "fx_quotes": {API: "INSERT, UPDATE (transfer_id)"},
+    "fx_rates": {API: "INSERT"},
     "holds": _both("INSERT, UPDATE (captured_minor, released_minor, expired_minor, status)"),
     "ledger_entries": _both("INSERT"),
     "operations": _both("INSERT"),

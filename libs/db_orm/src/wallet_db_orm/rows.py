@@ -6,6 +6,7 @@ from typing import Any
 import msgspec
 
 from wallet_common.events import Envelope
+from wallet_common.fx import Exchange, Quote
 from wallet_common.holds import Hold, HoldStatus
 from wallet_common.limits import NO_LIMITS, Limits
 from wallet_common.operations import Operation, Outcome
@@ -85,9 +86,41 @@ def stored_transfer_of(row: Any) -> StoredTransfer:  # noqa: ANN401  # the drive
         reference=row.reference,
         metadata=row.metadata,
         reverses=row.reverses and str(row.reverses),
+        exchange=None if row.quote_id is None else _exchange_of(row),
     )
     audit = _AUDIT.decode(row.audit) if row.audit else None
     return StoredTransfer(transfer, row.trace_id, row.audit_id and str(row.audit_id), audit)
+
+
+def _exchange_of(row: Any) -> Exchange:  # noqa: ANN401  # of `transfers`
+    return Exchange(
+        quote_id=str(row.quote_id),
+        rate=row.rate,
+        from_currency=row.currency,
+        from_minor=row.amount_minor,
+        to_currency=row.to_currency,
+        to_minor=row.to_amount_minor,
+        residue=row.residue,
+    )
+
+
+def quote_of(row: Any) -> Quote:  # noqa: ANN401  # the driver's or SQLAlchemy's
+    """Read a row of `fx_quotes`."""
+    terms = Exchange(
+        quote_id=str(row.id),
+        rate=row.rate,
+        from_currency=row.from_currency,
+        from_minor=row.from_minor,
+        to_currency=row.to_currency,
+        to_minor=row.to_minor,
+        residue=row.residue,
+    )
+    return Quote(
+        terms=terms,
+        expires_at=row.expires_at,
+        owner_id=row.owner_id,
+        transfer_id=row.transfer_id and str(row.transfer_id),
+    )
 
 
 def stored_hold_of(row: Any) -> StoredHold:  # noqa: ANN401  # the driver's or SQLAlchemy's

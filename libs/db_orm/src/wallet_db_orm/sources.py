@@ -24,7 +24,8 @@ the_places AS NOT MATERIALIZED (SELECT * FROM feed),
 the_open_holds AS NOT MATERIALIZED (SELECT * FROM holds WHERE status = 'open'),
 the_transfers AS NOT MATERIALIZED (SELECT * FROM transfers),
 the_legs AS NOT MATERIALIZED (
-    SELECT transfer_id, wallet_id, wallet_version, type, amount_minor, currency
+    SELECT transfer_id, wallet_id, wallet_version, type, amount_minor, currency,
+        counter_account
     FROM ledger_entries WHERE transfer_id IS NOT NULL
 ),
 the_steps AS NOT MATERIALIZED (
@@ -100,13 +101,15 @@ told AS NOT MATERIALIZED (
     WHERE o.outcome ->> 'type' IN ('posted', 'held', 'reversed')
 ),
 the_legs AS NOT MATERIALIZED (
-    SELECT told.transfer_id, l.wallet_id, l.wallet_version, l.type, l.amount_minor, l.currency
+    SELECT told.transfer_id, l.wallet_id, l.wallet_version, l.type, l.amount_minor, l.currency,
+        l.counter_account
     FROM told CROSS JOIN LATERAL (
         SELECT * FROM ledger_entries
         WHERE wallet_id = told.wallet_id AND wallet_version = told.wallet_version OFFSET 0
     ) AS l
     UNION
-    SELECT transfer_id, wallet_id, wallet_version, type, amount_minor, currency
+    SELECT transfer_id, wallet_id, wallet_version, type, amount_minor, currency,
+        counter_account
     FROM the_entries WHERE transfer_id IS NOT NULL
 ),
 the_steps AS NOT MATERIALIZED (

@@ -40,7 +40,7 @@ INDEXED_COLUMNS: Final = ("wallet_id", "owner_id", "key", "digest", "master_id")
 STARTED_COLUMNS: Final = (
     *("from_wallet_id", "id", "to_wallet_id", "amount_minor", "currency", "state", "request_id"),
     *("from_balance_minor", "reference", "metadata", "trace_id", "audit_id", "audit"),
-    *("reverses", "initiated_at"),
+    *("reverses", "initiated_at", "quote_id", "rate", "to_currency", "to_amount_minor", "residue"),
 )
 
 MOVED_COLUMNS: Final = ("id", "balance_minor", "held_minor", "version", "head")
@@ -137,7 +137,7 @@ LEFT JOIN (
 TRANSFER_COLUMNS: Final = (
     "id, from_wallet_id, to_wallet_id, amount_minor, currency, request_id, state,"
     " from_balance_minor, to_balance_minor, reason, reference, metadata, trace_id, audit_id, audit,"
-    " reverses"
+    " reverses, quote_id, rate, to_currency, to_amount_minor, residue"
 )
 
 READ_TRANSFERS: Final = f"""

@@ -7,7 +7,7 @@ APPEND_ONLY: Final = ("ledger_entries", "events", "api_audit", "operations")
 # And with them what operators did, what was archived, and what makes changes show.
 NEVER_CHANGED: Final = (
     *APPEND_ONLY,
-    *("archived_partitions", "operator_log", "discarded_letters", "reversals"),
+    *("archived_partitions", "operator_log", "discarded_letters", "reversals", "fx_rates"),
     *("audit_seals", "checkpoints", "checkpoint_heads", "proofs"),
 )
 

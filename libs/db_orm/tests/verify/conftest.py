@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from libs.db_orm.tests.quotes import a_quote
 from wallet_common.commands import ReverseOperation, Reversible
 from wallet_common.fraud import FraudRules
 from wallet_common.messages import Failure
@@ -24,7 +25,7 @@ Forged = Callable[[str, str], AbstractAsyncContextManager[None]]
 
 
 @pytest.fixture
-async def good(breakable: "Ledger", a: "Builders") -> "Ledger":
+async def good(breakable: "Ledger", books: "Books", a: "Builders") -> "Ledger":
     """Return books with something of everything, at rest."""
     for wallet_id in ("ann", "bob", "cid"):
         await breakable.post(a.deposit(wallet_id, "50.00"), audited=True)
@@ -54,6 +55,11 @@ async def good(breakable: "Ledger", a: "Builders") -> "Ledger":
         original_minor=100,
     )
     await breakable.post(back, audited=True)
+    quote = await a_quote(books, breakable)
+    await breakable.ask(a.opening("eur", "EUR"), audited=True)
+    await breakable.post(a.deposit("eli", "200.00"), audited=True)
+    exchange = a.transfer("eli", "eur", "100.10", quote_id=quote.terms.quote_id)
+    await breakable.transfer(exchange, audited=True)
     await settlements.keep(breakable.database.fresh, tombstone(Failure("t1")))
     for _ in range(2):
         await inbox.apply(breakable.database.primary, await breakable.told(), FraudRules())

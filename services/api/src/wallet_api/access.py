@@ -69,6 +69,10 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", "/v1/holds/{hold_id}/capture"): _WRITERS,
     ("POST", "/v1/holds/{hold_id}/release"): _WRITERS,
     ("POST", "/v1/operations/{operation_id}/reverse"): _WRITERS,
+    ("POST", "/v1/wallets/{wallet_id}/convert"): _OWN_WRITES,
+    ("PUT", "/v1/fx/rates/{from_currency}/{to_currency}"): ADMINS,
+    ("GET", "/v1/fx/rates/{from_currency}/{to_currency}"): _OWN_READS,
+    ("POST", "/v1/fx/quotes"): _OWN_WRITES,
     # Each of its commands has its own rule besides.
     ("POST", "/v1/batches"): _OWN_WRITES,
     ("GET", "/v1/wallets/{wallet_id}/statement"): _OWN_READS,

@@ -1,5 +1,6 @@
 """This module is where the system accounts are read over HTTP."""
 
+from decimal import Context, Decimal
 from typing import Annotated, Final
 
 from litestar import get
@@ -13,11 +14,16 @@ from wallet_api.problems import Problem, invalid
 from wallet_api.reads import Instant
 from wallet_api.schemas import CurrencyQuery
 from wallet_api.strict import instant
+from wallet_common import fx
 from wallet_common.money import is_currency, render
 from wallet_common.wallet import COUNTER_ACCOUNTS
 from wallet_db_orm import accounts
+from wallet_db_orm.accounts import Balance
 
-ACCOUNTS: Final = tuple(sorted(set(COUNTER_ACCOUNTS.values())))
+_ACCOUNTS: Final = (*sorted(set(COUNTER_ACCOUNTS.values())), "@rounding")
+_FX: Final = fx.account("")
+# 19 digits of minor units, and a residue with at most 26 decimals.
+_EXACTLY: Final = Context(prec=60)
 
 Account = Annotated[str, PathParameter(max_length=128, description="`@external`, for one.")]
 
@@ -36,9 +42,9 @@ async def list_accounts(
     used = sorted({each for _, each in found} | ({currency} if currency else set()))
     return AccountList(
         [
-            _answer(account, each, found.get((account, each), 0))
+            _answer(account, each, found.get((account, each), Balance()))
             for each in used
-            for account in ACCOUNTS
+            for account in (*_ACCOUNTS, fx.account(each))
         ]
     )
 
@@ -55,22 +61,29 @@ async def read_account(
     currency: CurrencyQuery = None,
     at: Instant = None,
 ) -> AccountAnswer:
-    """Return a system account in one currency, else the default one, now or `at` a time."""
-    if account not in ACCOUNTS:
+    """
+    Return a system account in one currency, now or `at` a time.
+
+    That is the currency of an `@fx:` account; of the others, the default one if none is named.
+    """
+    own = account.removeprefix(_FX) if account.startswith(_FX) else None
+    if account not in _ACCOUNTS and not is_currency(own or ""):
         raise Problem(404, "account_not_found", "There is no such system account.")
     _check(currency)
-    asked = currency or books.settings.default_currency
+    asked = currency or own or books.settings.default_currency
     found = await accounts.balances(
         books.database.reads,
         currency=asked,
         account=account,
         at=None if at is None else instant("at", at),
     )
-    return _answer(account, asked, found.get((account, asked), 0))
+    return _answer(account, asked, found.get((account, asked), Balance()))
 
 
-def _answer(account: str, currency: str, balance_minor: int) -> AccountAnswer:
-    balance = render(balance_minor, currency)
+def _answer(account: str, currency: str, found: Balance) -> AccountAnswer:
+    balance = render(found.minor, currency)
+    if found.residue:
+        balance = f"{_EXACTLY.add(Decimal(balance), found.residue):f}".rstrip("0")
     return AccountAnswer(account=account, currency=currency, balance=balance)
 
 

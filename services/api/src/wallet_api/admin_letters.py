@@ -11,9 +11,9 @@ from litestar.params import JSONBody, PathParameter
 
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
+from wallet_api.letter_schemas import DiscardBody, ReplayBody
 from wallet_api.openapi import refusals
 from wallet_api.problems import Problem, invalid
-from wallet_api.schemas import DiscardBody, ReplayBody
 from wallet_api.strict import StrictRequest
 from wallet_letters import acts
 from wallet_letters.acts import Pace

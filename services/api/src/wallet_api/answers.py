@@ -5,6 +5,7 @@ from typing import Any
 
 import msgspec
 
+from wallet_api.fx_schemas import ConversionAnswer, QuoteAnswer
 from wallet_api.hold_schemas import HoldAnswer
 from wallet_api.problems import remembered, transfer_failed
 from wallet_api.reversal_schemas import ReversalAnswer
@@ -22,6 +23,7 @@ from wallet_api.schemas import (
     WalletAnswer,
 )
 from wallet_common.events import Envelope
+from wallet_common.fx import Exchange, Quote
 from wallet_common.holds import Hold
 from wallet_common.money import render
 from wallet_common.operations import HoldReceipt, Operation, Receipt, ReversalReceipt
@@ -148,7 +150,8 @@ def transfer_view(transfer: Transfer, row: Any) -> TransferView:  # noqa: ANN401
 
 
 def _transfer_members(transfer: Transfer) -> dict[str, Any]:
-    to_balance_minor = transfer.to_balance_minor
+    to_balance_minor, terms = transfer.to_balance_minor, transfer.exchange
+    changed = {} if terms is None else _changed(terms)
     return {
         "transfer_id": transfer.id,
         "operation_id": transfer.id,
@@ -161,8 +164,39 @@ def _transfer_members(transfer: Transfer) -> dict[str, Any]:
         "from_balance": render(transfer.from_balance_minor, transfer.currency),
         "to_balance": None
         if to_balance_minor is None
-        else render(to_balance_minor, transfer.currency),
+        else render(to_balance_minor, transfer.arrives[1]),
+        **changed,
     }
+
+
+def _changed(terms: Exchange) -> dict[str, Any]:
+    return {
+        "to_amount": render(terms.to_minor, terms.to_currency),
+        "to_currency": terms.to_currency,
+        "rate": terms.rate,
+        "quote_id": terms.quote_id,
+    }
+
+
+def conversion_answer(transfer: Transfer) -> ConversionAnswer:
+    told = _transfer_members(transfer)
+    renamed = {"from_amount": told.pop("amount"), "from_currency": told.pop("currency")}
+    del told["transfer_id"], told["status"]
+    return ConversionAnswer(**told, **renamed)
+
+
+def quote_answer(quote: Quote) -> QuoteAnswer:
+    terms = quote.terms
+    return QuoteAnswer(
+        quote_id=terms.quote_id,
+        from_currency=terms.from_currency,
+        to_currency=terms.to_currency,
+        rate=terms.rate,
+        from_amount=render(terms.from_minor, terms.from_currency),
+        to_amount=render(terms.to_minor, terms.to_currency),
+        residue=terms.residue,
+        expires_at=quote.expires_at,
+    )
 
 
 def event_answer(event: Envelope) -> EventAnswer:
@@ -215,6 +249,8 @@ def _response(operation: Operation, transfer: Transfer | None) -> tuple[str, byt
         return "posted", msgspec.json.encode(reversal_answer(operation, outcome))
     if transfer is None:
         return "posted", msgspec.json.encode(money_answer(operation, outcome))
+    if operation.type == "conversion":
+        return "posted", msgspec.json.encode(conversion_answer(transfer))
     return "posted", msgspec.json.encode(transfer_answer(transfer))
 
 
@@ -236,6 +272,8 @@ def entry_answer(row: Any) -> EntryAnswer:  # noqa: ANN401  # a row of queries.e
         reference=row.reference,
         metadata=raw(row.metadata),
         status=row.status,
+        quote_id=msgspec.UNSET if row.quote_id is None else str(row.quote_id),
+        rate=msgspec.UNSET if row.rate is None else row.rate,
     )
 
 

@@ -4,9 +4,16 @@ from collections.abc import Awaitable
 
 from msgspec.structs import replace
 
-from wallet_api.answers import hold_step_answer, money_answer, reversal_answer, transfer_answer
+from wallet_api.answers import (
+    conversion_answer,
+    hold_step_answer,
+    money_answer,
+    reversal_answer,
+    transfer_answer,
+)
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
+from wallet_api.fx_schemas import ConversionAnswer
 from wallet_api.hold_schemas import HoldAnswer
 from wallet_api.problems import key_reused, rejected, remembered, transfer_failed
 from wallet_api.reversal_schemas import ReversalAnswer
@@ -40,6 +47,15 @@ async def transferred(
     recorded = await _recorded(exchange, submitted)
     ended = await _ended(books, exchange, recorded)
     return transfer_answer(await as_seen(books, exchange, ended))
+
+
+async def converted(
+    books: Books, exchange: Exchange, submitted: Awaitable[Settled]
+) -> ConversionAnswer:
+    """Take a submitted conversion to its end and answer it; raises and notes as `moved` does."""
+    recorded = await _recorded(exchange, submitted)
+    ended = await _ended(books, exchange, recorded)
+    return conversion_answer(await as_seen(books, exchange, ended))
 
 
 async def hold_changed(

@@ -25,6 +25,7 @@ _STATUS: Final = {
     RejectionReason.INVALID_EXPIRY: 400,
     RejectionReason.INVALID_LIMIT: 400,
     RejectionReason.HOLD_NOT_FOUND: 404,
+    RejectionReason.QUOTE_NOT_FOUND: 404,
     RejectionReason.WALLET_NOT_FOUND: 404,
     RejectionReason.WALLET_EXISTS: 409,
 }
@@ -42,7 +43,9 @@ _INSTANCE_CHARACTERS_MAX: Final = 200
 _DETAILS: Final = {
     RejectionReason.BALANCE_LIMIT_EXCEEDED: "The balance would leave the range that can be kept.",
     RejectionReason.SAME_WALLET: "A transfer needs two different wallets.",
-    RejectionReason.CURRENCY_MISMATCH: "The wallets are kept in different currencies.",
+    RejectionReason.CURRENCY_MISMATCH: (
+        "The wallets are kept in different currencies; a transfer between them takes a quoteId."
+    ),
     RejectionReason.WALLET_FROZEN: "The wallet is frozen.",
     RejectionReason.WALLET_CLOSED: "The wallet is closed.",
     RejectionReason.RECIPIENT_NOT_FOUND: "There is no wallet to transfer to.",
@@ -51,6 +54,10 @@ _DETAILS: Final = {
     RejectionReason.HOLD_CLOSED: "Nothing of the hold is left: it was captured or released.",
     RejectionReason.HOLD_EXPIRED: "The hold's time is over.",
     RejectionReason.HOLD_NOT_FOUND: "There is no such hold.",
+    RejectionReason.QUOTE_NOT_FOUND: "There is no such quote for this wallet.",
+    RejectionReason.QUOTE_USED: "The quote was used already: each is good once.",
+    RejectionReason.QUOTE_EXPIRED: "The quote's time is over; ask for a new one.",
+    RejectionReason.OTHER_OWNER: "A conversion stays with one owner; this would be a transfer.",
     RejectionReason.LIMIT_EXCEEDED: "A limit of the wallet would be exceeded.",
     RejectionReason.CANCELLED: "The key was cancelled before anything happened under it.",
     RejectionReason.WALLET_NOT_FOUND: "There is no such wallet.",

@@ -5,14 +5,14 @@ from typing import Final
 
 import msgspec
 
+from wallet_api.fx_schemas import ConvertBody, QuoteBody, RateBody
 from wallet_api.hold_schemas import CaptureBody, HoldBody
+from wallet_api.letter_schemas import DiscardBody, ReplayBody
 from wallet_api.reversal_schemas import ReverseBody
 from wallet_api.schemas import (
     BatchBody,
     BatchCommand,
-    DiscardBody,
     OpenWalletBody,
-    ReplayBody,
     TransferBody,
 )
 from wallet_api.standing_schemas import FreezeBody, StandingBody
@@ -32,6 +32,7 @@ def _members(*bodies: type[msgspec.Struct]) -> dict[str, Part]:
 SHAPE: Final[Shape] = {
     **_members(OpenWalletBody, TransferBody, BatchBody, DiscardBody, ReplayBody),
     **_members(HoldBody, CaptureBody, FreezeBody, StandingBody, ReverseBody, LimitsBody),
+    **_members(RateBody, QuoteBody, ConvertBody),
     "commands": _members(BatchCommand),
     "velocity": _members(VelocityBody),
 }
@@ -41,7 +42,7 @@ PLACES: Final = Places(
             *("v1", "wallets", "wallet", "transfers", "operations", "batches", "events", "admin"),
             *("deposit", "withdraw", "transfer", "history", "ledger", "stats", "stream"),
             *("holds", "capture", "release", "freeze", "unfreeze", "close", "reverse", "limits"),
-            *("statement", "accounts"),
+            *("statement", "accounts", "fx", "rates", "quotes", "convert"),
             *("dead-letters", "replay", "discard", "audit", "owners", "erase", "verify"),
             *("me", "api", "user"),
             *("healthz", "readyz", "metrics", "docs", "openapi.json", "assets"),
@@ -53,6 +54,7 @@ PLACES: Final = Places(
             *("dead-letters", "owners"),
         }
     ),
+    pairs=frozenset({"rates"}),
     parameters=frozenset(
         {
             *("after", "at", "before", "currency", "cursor", "from", "limit", "ownerId", "status"),

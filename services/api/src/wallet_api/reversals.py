@@ -89,6 +89,8 @@ def _kind(row: Any) -> Reversible:  # noqa: ANN401  # of reversals.original
     if kind is Reversible.TRANSFER:
         if row.reverses is not None:
             raise _refused("It is a reversal itself.")
+        if row.quote_id is not None:
+            raise _refused("It changed its currency: the way back takes a quote of its own.")
         if row.state != TransferState.COMPLETED:
             raise _refused(f"The transfer has not completed: it is {row.state}.")
     return kind

@@ -119,9 +119,14 @@ async def transfer(
     books: NamedDependency[Books],
     dry_run: DryRun = None,
 ) -> TransferAnswer:
-    """Move money to another wallet of the same currency; answers when it has arrived."""
+    """
+    Move money to another wallet; answers when it has arrived.
+
+    Into a wallet of another currency it takes the `quoteId` of `/v1/fx/quotes`.
+    """
     money = asked(exchange, books, wallet_id, data)
-    command = DebitTransfer(**money, to_wallet_id=data.to_wallet_id)
+    quote_id = None if data.quote_id is None else str(data.quote_id)
+    command = DebitTransfer(**money, to_wallet_id=data.to_wallet_id, quote_id=quote_id)
     submitted = submit(exchange, books, command, dry_run)
     return await desk.transferred(books, exchange, submitted)
 

@@ -3,6 +3,7 @@
 import re
 from datetime import datetime
 from typing import Annotated, Literal
+from uuid import UUID
 
 import msgspec
 from litestar.params import PathParameter, QueryParameter
@@ -13,8 +14,6 @@ from wallet_common.events import Envelope
 _KEY = r"^[!-~]{1,128}$(?!\n)"
 _WALLET_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$(?!\n)"
 _CURRENCY = r"^[A-Z]{3}$(?!\n)"
-_LINE = r"^[^\x00-\x1f\x7f]{1,1000}$(?!\n)"
-_RATE_MAX = 100_000
 
 WALLET_ID = re.compile(_WALLET_ID)
 OWNER_ID = re.compile(_KEY)
@@ -63,9 +62,10 @@ class MoneyBody(
 
 
 class TransferBody(MoneyBody, forbid_unknown_fields=True, rename="camel", kw_only=True):
-    """A transfer."""
+    """A transfer; into another currency on the terms of a quote."""
 
     to_wallet_id: WalletId
+    quote_id: UUID | None = None
 
 
 class BatchCommand(MoneyBody, forbid_unknown_fields=True, rename="camel", kw_only=True):
@@ -85,20 +85,6 @@ class BatchBody(
     # Not false by default: what was said is told from what was not (see `strict`).
     atomic: bool | msgspec.UnsetType = msgspec.UNSET
     request_id: Key | None = None
-
-
-class DiscardBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Why the letter is thrown away; the archive keeps it with the letter."""
-
-    reason: Annotated[str, msgspec.Meta(pattern=_LINE, max_length=1_000)]
-
-
-class ReplayBody(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
-    """Which letters: `all` of them, or those of one `group`; `rate` is at most so many a second."""
-
-    all: bool = False
-    group: Annotated[str, msgspec.Meta(pattern=r"^[0-9a-f]{8}$(?!\n)")] | None = None
-    rate: Annotated[float, msgspec.Meta(gt=0, le=_RATE_MAX)] | None = None
 
 
 class WalletAnswer(msgspec.Struct, rename="camel", kw_only=True):
@@ -133,6 +119,8 @@ class MoneyAnswer(msgspec.Struct, rename="camel", kw_only=True):
 
 
 class TransferAnswer(msgspec.Struct, rename="camel", kw_only=True):
+    """A transfer; `toAmount` and what follows are there where it changed its currency."""
+
     transfer_id: str
     operation_id: str
     from_wallet_id: str
@@ -143,6 +131,10 @@ class TransferAnswer(msgspec.Struct, rename="camel", kw_only=True):
     request_id: str
     from_balance: str
     to_balance: str | None
+    to_amount: str | msgspec.UnsetType = msgspec.UNSET
+    to_currency: str | msgspec.UnsetType = msgspec.UNSET
+    rate: str | msgspec.UnsetType = msgspec.UNSET
+    quote_id: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class StepAnswer(msgspec.Struct):
@@ -209,6 +201,7 @@ class EntryAnswer(msgspec.Struct, rename="camel", kw_only=True):
 
     `status` is what became of it by now: `PENDING` while its transfer is on its way, `REVERSED`
     when all of it was taken back or has come back, else `CONFIRMED`. The entry never changes.
+    `quoteId` and `rate` are there where its money changed currency.
     """
 
     wallet_id: str
@@ -227,6 +220,8 @@ class EntryAnswer(msgspec.Struct, rename="camel", kw_only=True):
     reference: str | None
     metadata: msgspec.Raw
     status: Literal["PENDING", "CONFIRMED", "REVERSED"]
+    quote_id: str | msgspec.UnsetType = msgspec.UNSET
+    rate: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class EntryPage(msgspec.Struct, rename="camel"):

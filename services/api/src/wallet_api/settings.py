@@ -22,6 +22,10 @@ class ApiSettings(AccessSettings, PiiSettings):
     listen_fd: int | None = Field(None, ge=3, validation_alias="WALLET_LISTEN_FD")
     default_currency: Currency = Field("USD", validation_alias="WALLET_DEFAULT_CURRENCY")
     auto_create: bool = Field(default=True, validation_alias="WALLET_AUTO_CREATE")
+    # How long the terms of a quote are good.
+    fx_quote_ttl_seconds: int = Field(
+        60, ge=1, le=86_400, validation_alias="WALLET_FX_QUOTE_TTL_SECONDS"
+    )
     enable_swagger: bool = Field(default=True, validation_alias="ENABLE_SWAGGER")
     # Who may read the figures.
     metrics: Literal["loopback", "admin", "open"] = Field(

@@ -1,0 +1,52 @@
+"""This module is where it is decided whether a transfer may change its money's currency."""
+
+from wallet_common.commands import DebitTransfer
+from wallet_common.fx import Exchange
+from wallet_common.money import render
+from wallet_common.payloads import Exchanged
+from wallet_common.postings import wrong_currency
+from wallet_common.wallet import Rejected, RejectionReason, Surroundings, Wallet
+
+
+def unfit(
+    wallet: Wallet,
+    recipient: Wallet,
+    command: DebitTransfer,
+    amount_minor: int,
+    around: Surroundings,
+) -> Rejected | None:
+    """Refuse a recipient of another currency without a quote, or with one that is not for this."""
+    if command.quote_id is None:
+        return wrong_currency(recipient, wallet.currency)
+    quote = around.quote
+    if quote is None or quote.owner_id not in {None, wallet.owner_id}:
+        return Rejected(RejectionReason.QUOTE_NOT_FOUND)
+    terms = quote.terms
+    asked = (wallet.currency, amount_minor, recipient.currency)
+    if (terms.from_currency, terms.from_minor, terms.to_currency) != asked:
+        offered = f"{render(terms.from_minor, terms.from_currency)} {terms.from_currency}"
+        detail = f"The quote is for {offered} into {terms.to_currency}."
+        return Rejected(RejectionReason.QUOTE_MISMATCH, detail=detail)
+    if command.is_conversion and wallet.owner_id != recipient.owner_id:
+        return Rejected(RejectionReason.OTHER_OWNER)
+    if quote.transfer_id is not None:
+        return Rejected(RejectionReason.QUOTE_USED)
+    assert around.now is not None, "what expires needs the time"
+    if quote.expires_at <= around.now:
+        return Rejected(RejectionReason.QUOTE_EXPIRED)
+    return None
+
+
+def told(exchange: Exchange | None) -> Exchanged | None:
+    """Return the terms as events tell them."""
+    if exchange is None:
+        return None
+    return Exchanged(
+        quote_id=exchange.quote_id,
+        rate=exchange.rate,
+        from_amount=render(exchange.from_minor, exchange.from_currency),
+        from_currency=exchange.from_currency,
+        to_amount=render(exchange.to_minor, exchange.to_currency),
+        to_currency=exchange.to_currency,
+        residue=exchange.residue,
+    )
