@@ -10,8 +10,10 @@ import pytest
 from hypothesis import given, strategies as st
 
 from wallet_common.errors import Poison
-from wallet_common.events import Envelope, EventType, amount_minor, decode, encode, json_schemas
+from wallet_common.events import Envelope, amount_minor, decode, encode, json_schemas
+from wallet_common.facts import EventType
 from wallet_common.payloads import (
+    FeeTold,
     HoldStep,
     LimitsTold,
     Movement,
@@ -62,6 +64,14 @@ REVERSAL = Reversal(
     reversed_operation_id="o1",
     reason="chargeback",
 )
+FEE = FeeTold(
+    amount="0.50",
+    currency="USD",
+    new_balance="12.00",
+    request_id="k1",
+    operation_id="o1",
+    schedule_id="s1",
+)
 PAYLOADS: dict[EventType, Payload] = {
     EventType.WALLET_CREATED: Opening("USD", "alice", "0.00"),
     EventType.FUNDS_DEPOSITED: MOVEMENT,
@@ -89,6 +99,8 @@ PAYLOADS: dict[EventType, Payload] = {
     EventType.HOLD_CAPTURED: HOLD_STEP,
     EventType.HOLD_RELEASED: HOLD_STEP,
     EventType.HOLD_EXPIRED: HOLD_STEP,
+    EventType.FEE_CHARGED: FEE,
+    EventType.FEE_REFUNDED: FEE,
     EventType.WALLET_FLAGGED: Verdict(
         rule_id="rapid_withdrawals",
         rule_version=1,

@@ -6,7 +6,7 @@ import pytest
 
 from wallet_common.commands import DebitTransfer, Deposit, OpenWallet, Withdraw
 from wallet_common.currencies import EXPONENTS
-from wallet_common.events import EventType, Fact
+from wallet_common.facts import EventType, Fact
 from wallet_common.ledger import decide
 from wallet_common.money import MAX_MINOR, parse_amount, render
 from wallet_common.payloads import Movement, Opening

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, strategies as st
 
 from wallet_common.commands import CaptureHold, ExpireHolds, PlaceHold, ReleaseHold
-from wallet_common.events import EventType
+from wallet_common.facts import EventType
 from wallet_common.hold_steps import expire
 from wallet_common.holds import Hold, HoldStatus
 from wallet_common.ledger import decide

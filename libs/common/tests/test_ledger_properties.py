@@ -20,7 +20,7 @@ from wallet_common.commands import (
     TransferStep,
     Withdraw,
 )
-from wallet_common.events import EventType
+from wallet_common.facts import EventType
 from wallet_common.ledger import decide
 from wallet_common.money import MAX_MINOR, parse_amount
 from wallet_common.transfer import Transfer, TransferState

@@ -11,7 +11,7 @@ from wallet_common.commands import (
     ReverseDeposit,
     is_reversal,
 )
-from wallet_common.events import EventType, Fact
+from wallet_common.facts import EventType, Fact
 from wallet_common.ledger import decide
 from wallet_common.money import MAX_MINOR, parse_amount
 from wallet_common.payloads import Reversal

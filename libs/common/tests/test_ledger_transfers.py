@@ -4,7 +4,7 @@ import pytest
 
 from wallet_common.commands import CompleteTransfer, CreditTransfer, DebitTransfer, RefundTransfer
 from wallet_common.errors import InvariantViolated
-from wallet_common.events import EventType, Fact
+from wallet_common.facts import EventType, Fact
 from wallet_common.ledger import decide
 from wallet_common.money import MAX_MINOR, parse_amount
 from wallet_common.payloads import Step

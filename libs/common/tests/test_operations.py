@@ -19,7 +19,7 @@ from wallet_common.commands import (
     key,
 )
 from wallet_common.errors import IdempotencyKeyReused
-from wallet_common.events import EventType, Fact
+from wallet_common.facts import EventType, Fact
 from wallet_common.meanings import meaning, operation_type
 from wallet_common.money import parse_amount
 from wallet_common.operations import Operation, Receipt, receipt

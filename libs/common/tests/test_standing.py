@@ -14,7 +14,7 @@ from wallet_common.commands import (
     Withdraw,
     key,
 )
-from wallet_common.events import EventType
+from wallet_common.facts import EventType
 from wallet_common.ledger import decide
 from wallet_common.money import parse_amount
 from wallet_common.payloads import Standing

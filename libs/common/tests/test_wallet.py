@@ -43,6 +43,8 @@ def test_each_entry_has_its_other_leg() -> None:
         EntryType.TRANSFER_DEBIT: "@transit",
         EntryType.TRANSFER_CREDIT: "@transit",
         EntryType.TRANSFER_REFUND: "@transit",
+        EntryType.FEE: "@fees",
+        EntryType.FEE_REFUND: "@fees",
     } == COUNTER_ACCOUNTS
     assert COUNTER_ACCOUNTS.keys() == set(EntryType)
 

@@ -161,6 +161,15 @@ RATE = {
     "audit_id": "gen_random_uuid()",
     "recorded_at": NOW,
 }
+FEES = {
+    "operation": "'deposit'",
+    "currency": "'USD'",
+    "id": "gen_random_uuid()",
+    "flat_minor": "0",
+    "min_minor": "0",
+    "audit_id": "gen_random_uuid()",
+    "recorded_at": NOW,
+}
 QUOTE = {
     "id": "gen_random_uuid()",
     "from_currency": "'USD'",
@@ -195,5 +204,6 @@ GOOD: dict[str, dict[str, str]] = {
     "holds": HOLD,
     "reversals": REVERSED,
     "fx_rates": RATE,
+    "fee_schedules": FEES,
     "fx_quotes": QUOTE,
 }

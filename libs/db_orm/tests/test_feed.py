@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wallet_common.events import EventType
+from wallet_common.facts import EventType
 from wallet_db_orm import feed, outbox
 from wallet_db_orm.feed import Page, Placed
 from wallet_db_orm.outbox import RelaySession

@@ -69,7 +69,8 @@ def test_a_plan_made_for_empty_tables_goes_by_keys(
 
     assert not [line for line in plan if "Seq Scan on" in line], plan
     for number, line in enumerate(plan):
-        if re.search(r"Index (Only )?Scan (using|on)", line):
+        # What operations cost is read whole: it is as long as what administrators have set.
+        if re.search(r"Index (Only )?Scan (using|on)", line) and "fee_schedules" not in line:
             assert "Index Cond" in plan[number + 1], plan
 
 

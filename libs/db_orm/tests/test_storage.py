@@ -22,6 +22,7 @@ KIND = {
     "feed": storage.ADDED,
     "reversals": storage.ADDED,
     "fx_rates": storage.ADDED,
+    "fee_schedules": storage.ADDED,
     "fx_quotes": {"fillfactor": "80", **storage.CHANGED},
     "settlements": {"fillfactor": "80", **storage.CHANGED},
     "audit_seals": storage.ADDED,

@@ -19,7 +19,7 @@ SECRET = "a secret that is longer than the sixty-four bytes which HS512 wants"
 PROBLEM = "application/problem+json"
 # What is never unknown: an empty list is a list.
 LISTS = {
-    "/v1/accounts",
+    *("/v1/accounts", "/v1/fees"),
     *("/v1/wallets", "/v1/me/wallets", "/api/v1/wallet/user"),
     *("/v1/events", "/v1/admin/dead-letters", "/v1/admin/audit"),
 }
@@ -98,6 +98,7 @@ def test_every_status_is_documented(document: dict[str, Any]) -> None:
                 "/v1/admin/verify": {409},
                 "/v1/fx/rates/{from_currency}/{to_currency}": set(),
                 "/v1/fx/quotes": {422},
+                "/v1/fees/{operation}/{currency}": set(),
             }.get(path, {404, 422})
             expected = {201, 400, 401, 403, 408, 413, 415, 429, 500, 503} | business
             expected |= {200} if "/admin/" not in path else set()

@@ -14,6 +14,7 @@ PAGES = (
     "bulk.md",
     "dry-run.md",
     "exchange.md",
+    "fees.md",
     "holds.md",
     "limits.md",
     "past.md",

@@ -24,7 +24,7 @@ from pamqp.commands import Basic
 from wallet_api import cursors
 from wallet_api.feed import POSITIONS
 from wallet_api.problems import Problem
-from wallet_common.events import EventType
+from wallet_common.facts import EventType
 from wallet_common.topology import REPUBLISHED_HEADER, ROUTING_KEY_HEADER
 from wallet_db_orm import event_log, feed, operator_log
 from wallet_db_orm.database import Database

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from wallet_common import topology as names
-from wallet_common.events import EventType
+from wallet_common.facts import EventType
 from wallet_common.messages import read_completion, read_failure, read_sign_up
 from wallet_common.topology import Topology
 from wallet_tools import cli

@@ -7,7 +7,8 @@ import jsonschema
 import msgspec
 import pytest
 
-from wallet_common.events import Event, EventType, decode, json_schemas
+from wallet_common.events import Event, decode, json_schemas
+from wallet_common.facts import EventType
 from wallet_common.topology import ANSWER_KEY
 from wallet_tools import cli
 from wallet_tools.contracts.schemas import SAMPLES, samples

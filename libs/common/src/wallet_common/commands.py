@@ -32,7 +32,8 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
 
     `request_id` is the idempotency key, unique within the wallet. `operation_id` is a fresh id
     that the operation gets if this is the first time the key is seen. `metadata` is JSON text,
-    kept as it came; `metadata_meaning` is its canonical form, by which two are compared.
+    kept as it came; `metadata_meaning` is its canonical form, by which two are compared. It costs
+    what the fees say if it `pays_fees`: another service's price is its own.
     """
 
     wallet_id: str
@@ -42,6 +43,7 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
     reference: str | None = None
     metadata: str | None = None
     metadata_meaning: str | None = None
+    pays_fees: bool = False
 
 
 class Deposit(_Ask, frozen=True, kw_only=True):
@@ -286,11 +288,6 @@ def pays_to(command: Command) -> str | None:
     if isinstance(command, DebitTransfer | CaptureHold | ReverseOperation):
         return command.to_wallet_id
     return None
-
-
-def quote_id(command: Command) -> str | None:
-    """Return the quote on whose terms the command is to change its money's currency."""
-    return command.quote_id if isinstance(command, DebitTransfer) else None
 
 
 def is_reversal(command: Command) -> bool:

@@ -6,14 +6,15 @@ tagged union `Event`, so that adding a type breaks the build until every consume
 """
 
 from datetime import UTC, datetime
-from enum import StrEnum
 from typing import Annotated, Any, Final
 
 import msgspec
 
 from wallet_common.errors import InvalidAmount, Poison
+from wallet_common.facts import EventType
 from wallet_common.money import MAX_MINOR, is_currency, parse_amount
 from wallet_common.payloads import (
+    FeeTold,
     HoldStep,
     LimitsTold,
     Movement,
@@ -26,38 +27,6 @@ from wallet_common.payloads import (
 )
 
 SCHEMA_VERSION: Final = 1
-
-
-class EventType(StrEnum):
-    """The routing key and the `type` of each event."""
-
-    WALLET_CREATED = "WalletCreated"
-    FUNDS_DEPOSITED = "FundsDeposited"
-    FUNDS_WITHDRAWN = "FundsWithdrawn"
-    DEPOSIT_REVERSED = "DepositReversed"
-    WITHDRAWAL_REVERSED = "WithdrawalReversed"
-    TRANSFER_INITIATED = "TransferInitiated"
-    TRANSFER_DEBITED = "TransferDebited"
-    TRANSFER_CREDITED = "TransferCredited"
-    TRANSFER_COMPLETED = "TransferCompleted"
-    TRANSFER_COMPENSATED = "TransferCompensated"
-    TRANSFER_FAILED = "TransferFailed"
-    WALLET_FLAGGED = "WalletFlagged"
-    WALLET_FROZEN = "WalletFrozen"
-    WALLET_UNFROZEN = "WalletUnfrozen"
-    WALLET_CLOSED = "WalletClosed"
-    LIMITS_CHANGED = "LimitsChanged"
-    HOLD_PLACED = "HoldPlaced"
-    HOLD_CAPTURED = "HoldCaptured"
-    HOLD_RELEASED = "HoldReleased"
-    HOLD_EXPIRED = "HoldExpired"
-
-
-class Fact(msgspec.Struct, frozen=True):
-    """What a decision made true of one wallet; the shell gives it an id, a version and a time."""
-
-    type: EventType
-    payload: Opening | Movement | Reversal | HoldStep | Step | Standing | LimitsTold
 
 
 class Envelope(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
@@ -213,6 +182,18 @@ class HoldExpired(_Read, frozen=True, kw_only=True, tag=EventType.HOLD_EXPIRED.v
     payload: HoldStep
 
 
+class FeeCharged(_Read, frozen=True, kw_only=True, tag=EventType.FEE_CHARGED.value):
+    """What the operation costs has left the wallet."""
+
+    payload: FeeTold
+
+
+class FeeRefunded(_Read, frozen=True, kw_only=True, tag=EventType.FEE_REFUNDED.value):
+    """A fee came back, with the transfer that it was for."""
+
+    payload: FeeTold
+
+
 class WalletFlagged(_Read, frozen=True, kw_only=True, tag=EventType.WALLET_FLAGGED.value):
     """A fraud rule matched: the worker's verdict, no step of the wallet (no wallet version)."""
 
@@ -239,6 +220,8 @@ Event = (
     | HoldCaptured
     | HoldReleased
     | HoldExpired
+    | FeeCharged
+    | FeeRefunded
     | WalletFlagged
 )
 

@@ -6,7 +6,7 @@ import msgspec
 
 from wallet_common.currencies import EXPONENTS
 from wallet_common.errors import InvalidAmount
-from wallet_common.money import MAX_MINOR, Amount, decimal_text
+from wallet_common.money import MAX_MINOR, Amount, decimal_text, half_even
 
 
 class Exchange(msgspec.Struct, frozen=True, kw_only=True):
@@ -55,8 +55,7 @@ def exchanged(
     exponent = EXPONENTS[to_currency]
     decimals = EXPONENTS[from_currency] + rate.decimals
     exact, unit = from_minor * rate.digits * 10**exponent, 10**decimals
-    whole, rest = divmod(exact, unit)
-    to_minor = whole + (2 * rest > unit or (2 * rest == unit and whole % 2 == 1))
+    to_minor = half_even(exact, unit)
     if to_minor == 0:
         message = f"is worth less than the smallest amount of {to_currency}"
         raise InvalidAmount(message)

@@ -7,7 +7,7 @@ Whoever folds lets expire first what is due, so that no decision meets a hold wh
 from msgspec.structs import replace
 
 from wallet_common import commands as ask, transfer_steps
-from wallet_common.events import EventType, Fact
+from wallet_common.facts import EventType, Fact
 from wallet_common.holds import Hold, HoldStatus
 from wallet_common.money import from_minor, render
 from wallet_common.payloads import HoldStep

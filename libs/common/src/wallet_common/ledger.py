@@ -4,8 +4,15 @@ from typing import assert_never
 
 import msgspec
 
-from wallet_common import commands as ask, hold_steps, reversal_steps, standing, transfer_steps
-from wallet_common.events import EventType, Fact
+from wallet_common import (
+    commands as ask,
+    fees,
+    hold_steps,
+    reversal_steps,
+    standing,
+    transfer_steps,
+)
+from wallet_common.facts import EventType, Fact
 from wallet_common.money import render
 from wallet_common.payloads import Movement, Opening
 from wallet_common.postings import in_minor, may_come, may_leave, post
@@ -31,7 +38,7 @@ def decide(wallet: Wallet | None, command: ask.Command, around: Surroundings) ->
         case ask.OpenWallet():
             return _open(wallet, command, around.sibling)
         case ask.Deposit():
-            return _deposit(wallet, command)
+            return _deposit(wallet, command, around)
         case ask.Withdraw():
             return _withdraw(wallet, command, around)
         case ask.ReverseDeposit():
@@ -85,12 +92,14 @@ def _opened(wallet_id: str, currency: str, owner_id: str | None) -> Posted:
     return Posted(wallet, (Fact(EventType.WALLET_CREATED, opening),), created=True)
 
 
-def _deposit(wallet: Wallet | None, command: ask.Deposit) -> Posted | Rejected:
+def _deposit(
+    wallet: Wallet | None, command: ask.Deposit, around: Surroundings
+) -> Posted | Rejected:
     if wallet is None:
         if command.opens_in is None:
             return Rejected(RejectionReason.WALLET_NOT_FOUND)
         opened = _opened(command.wallet_id, command.opens_in, None)
-        posted = _deposit(opened.wallet, command)
+        posted = _deposit(opened.wallet, command, around)
         if isinstance(posted, Rejected):
             return posted
         return msgspec.structs.replace(posted, facts=opened.facts + posted.facts, created=True)
@@ -100,7 +109,13 @@ def _deposit(wallet: Wallet | None, command: ask.Deposit) -> Posted | Rejected:
         return amount_minor
     if refused := may_come(wallet, amount_minor):
         return refused
-    return _move(wallet, command, EntryType.DEPOSIT, EventType.FUNDS_DEPOSITED, amount_minor)
+    moved = _move(wallet, command, EntryType.DEPOSIT, EventType.FUNDS_DEPOSITED, amount_minor)
+    # Never more than what came in.
+    fee_minor = min(fees.fee_of(around.fees, amount_minor), amount_minor)
+    paid = fees.charge(moved.wallet, command, around.fees, fee_minor)
+    return msgspec.structs.replace(
+        moved, wallet=paid.wallet, facts=moved.facts + paid.facts, fee=paid.entry
+    )
 
 
 def _withdraw(
@@ -111,9 +126,14 @@ def _withdraw(
     amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
-    if refused := may_leave(wallet, amount_minor, around):
+    fee_minor = fees.fee_of(around.fees, amount_minor)
+    if refused := may_leave(wallet, amount_minor, around, fee_minor):
         return refused
-    return _move(wallet, command, EntryType.WITHDRAW, EventType.FUNDS_WITHDRAWN, -amount_minor)
+    paid = fees.charge(wallet, command, around.fees, fee_minor)
+    moved = _move(
+        paid.wallet, command, EntryType.WITHDRAW, EventType.FUNDS_WITHDRAWN, -amount_minor
+    )
+    return msgspec.structs.replace(moved, facts=paid.facts + moved.facts, fee=paid.entry)
 
 
 def _reverse_deposit(wallet: Wallet | None, command: ask.ReverseDeposit) -> Posted | Rejected:

@@ -74,6 +74,13 @@ def render(amount_minor: int, currency: str) -> str:
     return sign + decimal_text(abs(amount_minor), EXPONENTS[currency])
 
 
+def half_even(numerator: int, denominator: int) -> int:
+    """Divide, neither negative, and round half to even."""
+    whole, rest = divmod(numerator, denominator)
+    is_up = 2 * rest > denominator or (2 * rest == denominator and whole % 2 == 1)
+    return whole + is_up
+
+
 def is_currency(code: str) -> bool:
     """Say whether a wallet can be kept in `code`."""
     return code in EXPONENTS

@@ -12,12 +12,17 @@ from wallet_common.wallet import Posted, Rejected, RejectionReason
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True, tag="posted"):
-    """What a posted operation tells its caller: the wallet as this operation left it."""
+    """
+    What a posted operation tells its caller: the wallet as this operation left it.
+
+    `fee_minor` is what it cost; less than nothing is what came back.
+    """
 
     currency: str
     balance_minor: int
     version: int
     created: bool = False
+    fee_minor: int = 0
 
 
 class HoldReceipt(Receipt, frozen=True, omit_defaults=True, kw_only=True, tag="held"):
@@ -87,4 +92,5 @@ def receipt(posted: Posted) -> Receipt:
             hold=hold,
             held_minor=wallet.held_minor,
         )
-    return Receipt(wallet.currency, wallet.balance_minor, wallet.version, posted.created)
+    fee_minor = -posted.fee.amount_minor if posted.fee else 0
+    return Receipt(wallet.currency, wallet.balance_minor, wallet.version, posted.created, fee_minor)

@@ -30,6 +30,12 @@ class Reversal(Movement, frozen=True, rename="camel", omit_defaults=True, kw_onl
     reason: str | None = None
 
 
+class FeeTold(Movement, frozen=True, rename="camel", omit_defaults=True, kw_only=True):
+    """The payload of a fee; `schedule_id` is by which schedule it was charged."""
+
+    schedule_id: str | None = None
+
+
 class Exchanged(msgspec.Struct, frozen=True, rename="camel", kw_only=True):
     """
     The terms on which a transfer changes currency, as decimal strings.
@@ -129,4 +135,6 @@ class Verdict(msgspec.Struct, frozen=True, rename="camel", omit_defaults=True, k
     window_seconds: int | None = None
 
 
-Payload = Opening | Movement | Reversal | HoldStep | Step | Standing | LimitsTold | Verdict
+Payload = (
+    Opening | Movement | Reversal | FeeTold | HoldStep | Step | Standing | LimitsTold | Verdict
+)

@@ -59,12 +59,14 @@ def may_come(wallet: Wallet, amount_minor: int, *, is_step: bool = False) -> Rej
     )
 
 
-def may_leave(wallet: Wallet, amount_minor: int, around: Surroundings) -> Rejected | None:
-    """Refuse money that the wallet's status, limits or balance keep in."""
+def may_leave(
+    wallet: Wallet, amount_minor: int, around: Surroundings, fee_minor: int = 0
+) -> Rejected | None:
+    """Refuse money that the wallet's status, limits or balance keep in; a fee has no limit."""
     return (
         not_open(wallet, Direction.OUT)
         or _beyond(wallet, _over(wallet, amount_minor, around))
-        or too_poor(wallet, amount_minor)
+        or too_poor(wallet, amount_minor + fee_minor)
     )
 
 

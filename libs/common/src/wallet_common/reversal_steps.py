@@ -9,7 +9,7 @@ from typing import assert_never
 from msgspec.structs import replace
 
 from wallet_common import commands as ask, transfer_steps
-from wallet_common.events import EventType, Fact
+from wallet_common.facts import EventType, Fact
 from wallet_common.money import from_minor, render
 from wallet_common.payloads import Reversal
 from wallet_common.postings import in_minor, post, too_full, too_poor

@@ -8,7 +8,7 @@ from msgspec.structs import replace
 
 from wallet_common import commands as ask
 from wallet_common.errors import InvalidAmount
-from wallet_common.events import EventType, Fact
+from wallet_common.facts import EventType, Fact
 from wallet_common.limits import Limits, Velocity
 from wallet_common.money import MAX_MINOR, Amount, render
 from wallet_common.payloads import LimitsTold, Rate, Standing

@@ -34,7 +34,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
 
     `from_balance_minor` is the sender's balance after the last step that touched it,
     `to_balance_minor` the recipient's after the credit, `reason` why it failed, `reverses` the
-    transfer whose money this one brings back.
+    transfer whose money this one brings back, `fee_minor` what the sender paid for it.
     """
 
     id: str
@@ -51,6 +51,7 @@ class Transfer(msgspec.Struct, frozen=True, kw_only=True):
     metadata: str | None = None
     reverses: str | None = None
     exchange: Exchange | None = None
+    fee_minor: int = 0
 
     @property
     def arrives(self) -> tuple[int, str]:

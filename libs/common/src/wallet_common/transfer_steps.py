@@ -9,7 +9,8 @@ import msgspec
 
 from wallet_common import commands as ask, conversion
 from wallet_common.errors import InvariantViolated
-from wallet_common.events import EventType, Fact
+from wallet_common.facts import EventType, Fact
+from wallet_common.fees import charge, fee_of, give_back
 from wallet_common.fx import Exchange
 from wallet_common.money import render
 from wallet_common.operations import Outcome
@@ -56,30 +57,33 @@ def debit(
         return amount_minor
     if command.to_wallet_id == wallet.id:
         return Rejected(RejectionReason.SAME_WALLET)
-    refused = _unpayable(wallet, command, amount_minor, around, is_assured=is_assured)
+    fee_minor = fee_of(around.fees, amount_minor)
+    refused = _unpayable(wallet, command, (amount_minor, fee_minor), around, is_assured=is_assured)
     if refused:
         return refused
 
     terms = around.quote.terms if around.quote else None
+    paid = charge(wallet, command, around.fees, fee_minor)
     after, entry = post(
-        wallet,
+        paid.wallet,
         EntryType.TRANSFER_DEBIT,
         -amount_minor,
         facts_before=1,
         changes_currency=terms is not None,
     )
-    transfer = _begun(after, command, amount_minor, terms)
+    transfer = _begun(after, command, (amount_minor, fee_minor), terms)
     debited = msgspec.structs.replace(transfer, state=transfer.moved(TransferState.DEBITED))
     facts = (
         Fact(EventType.TRANSFER_INITIATED, _step(transfer)),
         Fact(EventType.TRANSFER_DEBITED, _step(transfer, command.operation_id, after)),
     )
-    return Posted(after, facts, entry, debited)
+    return Posted(after, paid.facts + facts, entry, debited, fee=paid.entry)
 
 
 def _begun(
-    after: Wallet, command: ask.DebitTransfer, amount_minor: int, terms: Exchange | None
+    after: Wallet, command: ask.DebitTransfer, costs: tuple[int, int], terms: Exchange | None
 ) -> Transfer:
+    amount_minor, fee_minor = costs
     return Transfer(
         id=command.operation_id,
         from_wallet_id=after.id,
@@ -93,18 +97,20 @@ def _begun(
         metadata=command.metadata,
         reverses=command.reverses,
         exchange=terms,
+        fee_minor=fee_minor,
     )
 
 
 def _unpayable(
     wallet: Wallet,
     command: ask.DebitTransfer,
-    amount_minor: int,
+    costs: tuple[int, int],
     around: Surroundings,
     *,
     is_assured: bool,
 ) -> Rejected | None:
-    """Say why the sender cannot pay, or the recipient could not be paid."""
+    """Say why the sender cannot pay amount and fee, or the recipient could not be paid."""
+    amount_minor, fee_minor = costs
     # A look without a lock: it refuses hopeless transfers, only the credit step decides.
     recipient = around.recipient
     if recipient is None:
@@ -115,7 +121,7 @@ def _unpayable(
         return None if is_assured else too_poor(wallet, amount_minor)
     if is_assured:
         return not_open(recipient, Direction.IN) or not_open(wallet, Direction.OUT)
-    return not_open(recipient, Direction.IN) or may_leave(wallet, amount_minor, around)
+    return not_open(recipient, Direction.IN) or may_leave(wallet, amount_minor, around, fee_minor)
 
 
 def credit_of(transfer: Transfer, operation_id: str) -> ask.CreditTransfer:
@@ -211,10 +217,11 @@ def refund(
     state = transfer.moved(TransferState.COMPENSATED, TransferState.FAILED)
     # A frozen or closed sender gets its own money back all the same. Only a wallet that was filled
     # to the brim meanwhile makes the money wait in @transit, where recovery asks again.
-    if refused := too_full(wallet, transfer.amount_minor):
+    if refused := too_full(wallet, transfer.amount_minor + transfer.fee_minor):
         return refused
+    back = give_back(wallet, command, transfer.fee_minor)
     after, entry = post(
-        wallet,
+        back.wallet,
         EntryType.TRANSFER_REFUND,
         transfer.amount_minor,
         changes_currency=transfer.exchange is not None,
@@ -233,7 +240,7 @@ def refund(
         Fact(EventType.TRANSFER_FAILED, _step(transfer, reason=command.reason)),
     )
     after = msgspec.structs.replace(after, version=after.version + 1)
-    return Posted(after, facts, entry, failed)
+    return Posted(after, back.facts + facts, entry, failed, fee=back.entry)
 
 
 def _step(

@@ -7,9 +7,10 @@ from typing import Final
 import msgspec
 
 from wallet_common import fx
-from wallet_common.events import Fact
+from wallet_common.facts import Fact
 from wallet_common.holds import Hold
 from wallet_common.limits import NO_LIMITS, Excess, Limits, Spending
+from wallet_common.schedules import FeeSchedule
 from wallet_common.transfer import Transfer
 
 
@@ -88,6 +89,8 @@ class EntryType(StrEnum):
     TRANSFER_DEBIT = "transfer_debit"
     TRANSFER_CREDIT = "transfer_credit"
     TRANSFER_REFUND = "transfer_refund"
+    FEE = "fee"
+    FEE_REFUND = "fee_refund"
 
 
 # The other leg of each entry. A system account's balance is derived from these legs, never a row.
@@ -100,6 +103,8 @@ COUNTER_ACCOUNTS: Final = {
     EntryType.TRANSFER_DEBIT: "@transit",
     EntryType.TRANSFER_CREDIT: "@transit",
     EntryType.TRANSFER_REFUND: "@transit",
+    EntryType.FEE: "@fees",
+    EntryType.FEE_REFUND: "@fees",
 }
 
 
@@ -166,7 +171,11 @@ class Back(msgspec.Struct, frozen=True):
 
 
 class Posted(msgspec.Struct, frozen=True):
-    """The command took effect: the wallet afterwards, and all that must be written down."""
+    """
+    The command took effect: the wallet afterwards, and all that must be written down.
+
+    `fee` is the entry of what it costs, or of what comes back of that.
+    """
 
     wallet: Wallet
     facts: tuple[Fact, ...] = ()
@@ -175,6 +184,7 @@ class Posted(msgspec.Struct, frozen=True):
     created: bool = False
     hold: Hold | None = None
     back: Back | None = None
+    fee: Entry | None = None
 
 
 class Rejected(msgspec.Struct, frozen=True, omit_defaults=True, tag="rejected"):
@@ -198,7 +208,7 @@ class Surroundings(msgspec.Struct, frozen=True):
     the one that is captured or released, `now` the time at which it is decided. `is_paying` says
     that a transfer of the wallet is on its way, `reversed_minor` how much of the operation was
     taken back before, `spending` what has left the wallet in the periods that its limits name,
-    `quote` the one that a transfer is to use.
+    `quote` the one that a transfer is to use, `fees` what such an operation costs.
     """
 
     recipient: Wallet | None = None
@@ -210,3 +220,4 @@ class Surroundings(msgspec.Struct, frozen=True):
     reversed_minor: int = 0
     spending: Spending = msgspec.field(default_factory=dict)
     quote: fx.Quote | None = None
+    fees: FeeSchedule | None = None

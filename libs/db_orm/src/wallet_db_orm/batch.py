@@ -7,7 +7,7 @@ Nothing here touches the database: `ledger` reads what a batch knows and writes 
 from collections import defaultdict
 from collections.abc import Sequence
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 
 from msgspec.json import encode
 from msgspec.structs import replace
@@ -15,10 +15,8 @@ from msgspec.structs import replace
 from wallet_common import commands as ask, hold_steps, meanings
 from wallet_common.chain import NO_HASH, entry_digest, link
 from wallet_common.errors import IdempotencyKeyReused
-from wallet_common.fx import Quote
 from wallet_common.holds import Hold
 from wallet_common.ledger import decide
-from wallet_common.limits import Spending
 from wallet_common.operations import Operation, receipt
 from wallet_common.transfer import Transfer, TransferState as State
 from wallet_common.wallet import (
@@ -27,38 +25,23 @@ from wallet_common.wallet import (
     Posted,
     Rejected,
     RejectionReason,
-    Surroundings,
-    Wallet,
     counter_account,
 )
 from wallet_db_orm import batch_rows
 from wallet_db_orm.audit import DeferredAudit
 from wallet_db_orm.ids import new_id
+from wallet_db_orm.known import Known
 from wallet_db_orm.orders import Applied, Order, Recorded, is_there, is_under_way
-from wallet_db_orm.rows import StoredHold, StoredTransfer
+from wallet_db_orm.rows import StoredTransfer
 
 
-class Batch:
+class Batch(Known):
     """What one transaction knows, and what it is going to write."""
 
     def __init__(self, now: datetime) -> None:
-        self.now = now
-        self.wallets: dict[str, Wallet] = {}
-        self.heads: dict[str, bytes] = {}
-        # Wallets that somebody else holds locked, as they were a moment ago.
-        self.held: dict[str, Wallet] = {}
-        self.recipients: dict[str, Wallet] = {}
-        self.siblings: dict[tuple[str, str], Wallet] = {}
-        self.operations: dict[tuple[str, str], Operation] = {}
-        self.transfers: dict[str, StoredTransfer] = {}
-        self.paying: set[str] = set()
-        self.holds: dict[str, StoredHold] = {}
+        super().__init__(now)
         self.changed_holds: set[str] = set()
         self.stood: set[str] = set()
-        # By wallet and time zone.
-        self.spending: dict[tuple[str, str], Spending] = {}
-        self.reversed: dict[tuple[str, str], int] = defaultdict(int)
-        self.quotes: dict[str, Quote] = {}
         self.opened: dict[str, str | None] = {}
         self.moved: set[str] = set()
         self.rows: dict[str, list[Sequence[object]]] = defaultdict(list)
@@ -114,7 +97,7 @@ class Batch:
 
     def _decide(self, order: Order) -> Applied:
         command = order.command
-        outcome = decide(self.wallets.get(command.wallet_id), command, self._around(command))
+        outcome = decide(self.wallets.get(command.wallet_id), command, self.around(command))
         if isinstance(outcome, Posted):
             self._post(order, outcome)
         if isinstance(command, ask.OpenWallet | ask.Stand | ask.ExpireHolds):
@@ -134,57 +117,6 @@ class Batch:
                     return outcome
                 operation = self._remember(order, command, outcome)
                 return Recorded(operation, transfer=self._start(order, outcome))
-
-    def _around(self, command: ask.Command) -> Surroundings:
-        match command:
-            case ask.OpenWallet(owner_id=str(owner_id)):
-                return Surroundings(sibling=self.siblings.get((owner_id, command.currency)))
-            case ask.Withdraw() | ask.PlaceHold() | ask.DebitTransfer():
-                return Surroundings(
-                    recipient=self._recipient(ask.pays_to(command)),
-                    spending=self._spending(command.wallet_id),
-                    now=self.now,
-                    quote=self.quotes.get(ask.quote_id(command) or ""),
-                )
-            case ask.CloseWallet():
-                return Surroundings(is_paying=self._is_paying(command.wallet_id))
-            case ask.ReverseOperation():
-                return Surroundings(
-                    recipient=self._recipient(command.to_wallet_id),
-                    reversed_minor=self.reversed[command.wallet_id, command.reverses],
-                )
-            case ask.CaptureHold() | ask.ReleaseHold():
-                stored_hold = self.holds.get(command.hold_id)
-                return Surroundings(
-                    recipient=self._recipient(ask.pays_to(command)),
-                    hold=stored_hold.hold if stored_hold else None,
-                )
-            case ask.CompleteTransfer() | ask.RefundTransfer():
-                stored = self.transfers.get(command.transfer_id)
-                return Surroundings(transfer=stored.transfer if stored else None)
-            case _:
-                return Surroundings()
-
-    def _spending(self, wallet_id: str) -> Spending:
-        wallet = self.wallets.get(wallet_id)
-        return self.spending.get((wallet_id, wallet.limits.time_zone), {}) if wallet else {}
-
-    def _spend(self, wallet_id: str, amount_minor: int) -> None:
-        for (spender, zone), spending in self.spending.items():
-            if spender == wallet_id:
-                self.spending[spender, zone] = {
-                    period: spent.and_also(amount_minor) for period, spent in spending.items()
-                }
-
-    def _is_paying(self, wallet_id: str) -> bool:
-        """Say whether a transfer of the wallet is on its way, one of this transaction included."""
-        begun = [each.transfer for each in self.transfers.values() if not each.transfer.is_final]
-        return wallet_id in self.paying or any(each.from_wallet_id == wallet_id for each in begun)
-
-    def _recipient(self, wallet_id: str | None) -> Wallet | None:
-        if wallet_id is None:
-            return None
-        return self.wallets.get(wallet_id) or self.recipients.get(wallet_id)
 
     def _post(self, order: Order, posted: Posted) -> None:
         """Take over the wallet as it is now; note its events and its entry."""
@@ -209,7 +141,9 @@ class Batch:
                 + (order.audit_id, order.trace_id, payload)
             )
         if posted.entry is not None:
-            self._enter(order, posted, posted.entry)
+            lines = (posted.entry, posted.fee) if posted.fee else (posted.entry,)
+            for entry in sorted(lines, key=attrgetter("version")):
+                self._enter(order, posted, entry)
         if posted.hold is not None:
             self._keep(order, posted.hold)
         if isinstance(command, ask.ReverseOperation) and posted.back is not None:
@@ -242,6 +176,13 @@ class Batch:
             self._spend(wallet.id, -entry.amount_minor)
         self.heads[wallet.id] = link(self.head(wallet.id), entry_digest((*row, self.now)))
         self.rows["ledger_entries"].append((*row, self.heads[wallet.id]))
+
+    def _spend(self, wallet_id: str, amount_minor: int) -> None:
+        for (spender, zone), spending in self.spending.items():
+            if spender == wallet_id:
+                self.spending[spender, zone] = {
+                    period: spent.and_also(amount_minor) for period, spent in spending.items()
+                }
 
     def _remember(self, order: Order, command: ask.Keyed, outcome: Posted | Rejected) -> Operation:
         key = ask.key(command)

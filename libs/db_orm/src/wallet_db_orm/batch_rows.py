@@ -35,7 +35,7 @@ def transfer(stored: StoredTransfer, now: datetime) -> Row:
         *(begun.currency, begun.state, begun.request_id, begun.from_balance_minor),
         *(begun.reference, begun.metadata, stored.trace_id, stored.audit_id),
         *(encode(stored.audit).decode() if stored.audit else None, begun.reverses, now),
-        *_terms(begun.exchange),
+        *(*_terms(begun.exchange), begun.fee_minor),
     )
 
 

@@ -7,6 +7,7 @@ from wallet_db_orm.examine_checkpoints import INSIDE
 from wallet_db_orm.invariants_at_rest import AT_REST
 from wallet_db_orm.invariants_of_chains import CHAINS, HEADS_THEN, SEALED
 from wallet_db_orm.invariants_of_exchanges import EXCHANGES
+from wallet_db_orm.invariants_of_fees import FEES
 from wallet_db_orm.invariants_of_holds import OF_HOLDS, STORIES
 from wallet_db_orm.invariants_of_limits import OF_LIMITS
 from wallet_db_orm.invariants_of_operations import DONE, OF_OPERATIONS
@@ -32,6 +33,7 @@ INVARIANTS: Final[tuple[Check, ...]] = (
     *OF_LIMITS,
     REVERSALS,
     EXCHANGES,
+    FEES,
     *OF_SETTLEMENTS,
     *EXAMINATIONS,
 )
@@ -41,6 +43,7 @@ _WHOLE: Final = (
     STORIES,
     REVERSALS,
     EXCHANGES,
+    FEES,
     DONE,
     SEALED,
     HEADS_THEN,

@@ -20,9 +20,10 @@ AT_REST: Final = (
         FROM (
             SELECT w.id AS wallet_id, activity.last AS last_activity_at,
                 coalesce(sum(l.amount_minor) FILTER (
-                    WHERE l.type IN ('deposit', 'withdraw_reversal')), 0) AS deposited,
+                    WHERE l.type IN ('deposit', 'withdraw_reversal', 'fee_refund')), 0
+                ) AS deposited,
                 coalesce(-sum(l.amount_minor) FILTER (
-                    WHERE l.type IN ('withdraw', 'deposit_reversal', 'hold_capture')), 0
+                    WHERE l.type IN ('withdraw', 'deposit_reversal', 'hold_capture', 'fee')), 0
                 ) AS withdrawn,
                 coalesce(sum(l.amount_minor) FILTER (WHERE l.type = 'transfer_credit'), 0) AS came,
                 coalesce(-sum(l.amount_minor) FILTER (

@@ -5,14 +5,21 @@ from typing import Final
 from wallet_db_orm.reading import Invariant, Reading
 
 _KEYS: Final = Reading(
-    (Invariant("K1", "one key is one operation, and one operation one entry", "the_operations"),),
+    (
+        Invariant(
+            "K1",
+            "one key is one operation, and one operation one entry, and one of its fee",
+            "the_operations",
+        ),
+    ),
     """
     SELECT wallet_id AS "walletId", json_build_object('requestId', request_id) AS "K1"
     FROM the_operations GROUP BY wallet_id, request_id HAVING count(*) > 1
     UNION ALL
     SELECT wallet_id, json_build_object('operationId', operation_id,
         'walletVersion', max(wallet_version))
-    FROM the_entries GROUP BY wallet_id, operation_id HAVING count(*) > 1
+    FROM the_entries GROUP BY wallet_id, operation_id, counter_account = '@fees'
+    HAVING count(*) > 1
     """,
 )
 
@@ -40,7 +47,14 @@ _OUTCOMES: Final = Reading(
             'requestId', coalesce(o.request_id, e.request_id),
             'walletVersion', e.wallet_version) AS "K8"
     FROM posted AS o
-    FULL JOIN the_entries AS e
+    FULL JOIN (
+        SELECT e.*, greatest(e.wallet_version, f.wallet_version) AS last_version,
+            CASE WHEN f.wallet_version > e.wallet_version THEN f.balance_after_minor
+                ELSE e.balance_after_minor END AS last_minor
+        FROM (SELECT * FROM the_entries WHERE counter_account <> '@fees') AS e
+        LEFT JOIN (SELECT * FROM the_entries WHERE counter_account = '@fees') AS f
+            ON f.wallet_id = e.wallet_id AND f.operation_id = e.operation_id
+    ) AS e
         ON e.wallet_id = o.wallet_id AND e.operation_id = o.operation_id
     WHERE o.wallet_id IS NULL OR e.wallet_id IS NULL
         OR (o.outcome_type IN ('posted', CASE
@@ -54,8 +68,8 @@ _OUTCOMES: Final = Reading(
             WHEN o.type IN ('transfer', 'conversion', 'transfer_reversal') THEN 'transfer_debit'
             WHEN o.type = 'hold_capture' AND e.transfer_id IS NOT NULL THEN 'transfer_debit'
             ELSE o.type END
-        OR o.balance_minor IS DISTINCT FROM e.balance_after_minor::text
-        OR o.version IS DISTINCT FROM (e.wallet_version + (o.type = 'transfer_refund')::int)::text
+        OR o.balance_minor IS DISTINCT FROM e.last_minor::text
+        OR o.version IS DISTINCT FROM (e.last_version + (o.type = 'transfer_refund')::int)::text
         OR e.audit_id IS DISTINCT FROM o.audit_id
         OR e.occurred_at <> o.occurred_at
     """,

@@ -54,7 +54,8 @@ _TRANSFERS: Final = Reading(
     ), steps AS (
         SELECT transfer_id, min(wallet_id) AS wallet_id,
             string_agg(type, ' ' ORDER BY wallet_version)
-                FILTER (WHERE type NOT IN ('TransferCredited', 'HoldCaptured')) AS story,
+                FILTER (WHERE type NOT IN (
+                    'TransferCredited', 'HoldCaptured', 'FeeCharged', 'FeeRefunded')) AS story,
             count(*) FILTER (WHERE type = 'TransferCredited') AS credits,
             count(*) FILTER (WHERE type = 'TransferCompleted') AS completed,
             count(*) FILTER (WHERE type = 'TransferFailed') AS failed

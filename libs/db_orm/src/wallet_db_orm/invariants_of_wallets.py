@@ -90,8 +90,13 @@ _ENTRIES: Final = Reading(
                         WHEN 'transfer_refund'
                             THEN l.amount_minor > 0
                                 AND l.counter_account IN ('@transit', '@fx:' || l.currency)
+                        WHEN 'fee' THEN l.amount_minor < 0 AND l.counter_account = '@fees'
+                        WHEN 'fee_refund' THEN l.amount_minor > 0 AND l.counter_account = '@fees'
                         ELSE false
-                    END OR (l.transfer_id IS NULL) = (l.counter_account <> '@external')
+                    END OR CASE l.counter_account
+                        WHEN '@external' THEN l.transfer_id IS NOT NULL
+                        WHEN '@fees' THEN false
+                        ELSE l.transfer_id IS NULL END
                         AS is_pointless,
                     lag(l.balance_after_minor, 1, l.since_minor) OVER (
                         PARTITION BY l.wallet_id ORDER BY l.wallet_version
@@ -204,6 +209,8 @@ _TOLD: Final = Reading(
                 WHEN 'TransferDebited' THEN 'transfer_debit'
                 WHEN 'TransferCredited' THEN 'transfer_credit'
                 WHEN 'TransferCompensated' THEN 'transfer_refund'
+                WHEN 'FeeCharged' THEN 'fee'
+                WHEN 'FeeRefunded' THEN 'fee_refund'
                 END AS entry_type
         FROM the_events AS e CROSS JOIN LATERAL json_to_record(
             CASE WHEN json_typeof(e.payload) = 'object' THEN e.payload ELSE '{{}}' END
@@ -211,7 +218,8 @@ _TOLD: Final = Reading(
             amount text, "newBalance" text, currency text, "requestId" text, "operationId" text
         )
         WHERE e.type IN ('FundsDeposited', 'FundsWithdrawn', 'DepositReversed',
-                'WithdrawalReversed', 'TransferDebited', 'TransferCredited', 'TransferCompensated')
+                'WithdrawalReversed', 'TransferDebited', 'TransferCredited', 'TransferCompensated',
+                'FeeCharged', 'FeeRefunded')
             OR (e.type = 'HoldCaptured' AND e.transfer_id IS NULL)
     )
     SELECT coalesce(e.wallet_id, l.wallet_id) AS "walletId",

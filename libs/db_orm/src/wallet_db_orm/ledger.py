@@ -22,7 +22,7 @@ from wallet_db_orm.batch import Batch
 from wallet_db_orm.database import Driver, Lease
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Applied, Order, Recorded, is_there
-from wallet_db_orm.rows import operation_of, stored_transfer_of, wallet_of
+from wallet_db_orm.rows import fees_of, operation_of, stored_transfer_of, wallet_of
 
 # Creating a wallet that somebody else is creating right now starts the transaction over.
 _RACES_MAX: Final = 5
@@ -139,8 +139,8 @@ async def _read(
         sql.LOOK_UP, *sql.transpose(list(keys), ("wallet_id", "request_id"))
     )
     batch = Batch(now=found[0].now)
-    batch.wallets = locked
-    batch.heads = heads
+    batch.fees = fees_of(found[0].fees)
+    batch.wallets, batch.heads = locked, heads
     # A stranger's wallet takes the same statements as one that is not there.
     strange = {
         order.command.wallet_id

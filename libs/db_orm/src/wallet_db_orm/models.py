@@ -14,6 +14,7 @@ from wallet_db_orm.evidence_models import (
     checkpoints,
     unsealed_audit,
 )
+from wallet_db_orm.fee_models import fee_schedules
 from wallet_db_orm.fx_models import fx_quotes, fx_rates
 from wallet_db_orm.hold_models import holds
 from wallet_db_orm.limit_models import rate_limits
@@ -39,6 +40,7 @@ __all__ = [
     "dead_letters",
     "discarded_letters",
     "events",
+    "fee_schedules",
     "feed",
     "fraud_flags",
     "fx_quotes",
@@ -165,11 +167,15 @@ ledger_entries: Final = sa.Table(
         " counter_account IN ('@transit', '@fx:' || currency)"
         " WHEN 'transfer_refund' THEN amount_minor > 0 AND"
         " counter_account IN ('@transit', '@fx:' || currency)"
+        " WHEN 'fee' THEN amount_minor < 0 AND counter_account = '@fees'"
+        " WHEN 'fee_refund' THEN amount_minor > 0 AND counter_account = '@fees'"
         " ELSE false END",
         name="type_sign_and_counter",
     ),
     sa.CheckConstraint(
-        "(transfer_id IS NOT NULL) = (counter_account <> '@external')", name="transfer_named"
+        "CASE counter_account WHEN '@external' THEN transfer_id IS NULL"
+        " WHEN '@fees' THEN true ELSE transfer_id IS NOT NULL END",
+        name="transfer_named",
     ),
     postgresql_with=storage.ADDED,
 )
@@ -204,6 +210,9 @@ transfers: Final = sa.Table(
     sa.Column("to_currency", sa.Text),
     sa.Column("to_amount_minor", sa.BigInteger),
     sa.Column("residue", sa.Text),
+    # What the sender paid for it besides.
+    required("fee_minor", sa.BigInteger, server_default=sa.text("0")),
+    sa.CheckConstraint("fee_minor >= 0", name="fee_not_negative"),
     sa.CheckConstraint("amount_minor > 0", name="amount_positive"),
     sa.CheckConstraint(
         "num_nonnulls(quote_id, rate, to_currency, to_amount_minor, residue) IN (0, 5)"

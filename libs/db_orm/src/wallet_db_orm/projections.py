@@ -8,6 +8,7 @@ from typing import Final, assert_never
 import msgspec
 
 from wallet_common import events as facts
+from wallet_common.facts import EventType
 from wallet_common.fraud import Flag, FraudRules, Withdrawal, examine
 from wallet_common.money import MAX_MINOR
 from wallet_common.payloads import Verdict
@@ -47,6 +48,10 @@ class _Totals:
                 self.withdrawn += facts.amount_minor(event.payload)
             case facts.WithdrawalReversed():
                 # It came in again; so balance and totals always agree.
+                self.deposited += facts.amount_minor(event.payload)
+            case facts.FeeCharged():
+                self.withdrawn += facts.amount_minor(event.payload)
+            case facts.FeeRefunded():
                 self.deposited += facts.amount_minor(event.payload)
             case facts.HoldCaptured(transfer_id=None):
                 self.withdrawn += facts.amount_minor(event.payload)
@@ -157,7 +162,7 @@ async def _store(
             (each.wallet_id, each.event_id, verdict.rule_id, verdict.rule_version)
             + (verdict.reason, payload, cause.occurred_at, now)
         )
-        kind = facts.EventType.WALLET_FLAGGED
+        kind = EventType.WALLET_FLAGGED
         events.append(
             (each.wallet_id, event_id, None, kind, None, None, each.trace_id, payload, now)
         )

@@ -228,6 +228,7 @@ _ENTRIES: Final = text(f"""
 SELECT l.*, x.quote_id, x.rate, CASE
     WHEN l.type = 'transfer_debit' AND t.state = 'debited' THEN 'PENDING'
     WHEN l.type = 'transfer_debit' AND t.state = 'failed' THEN 'REVERSED'
+    WHEN l.counter_account = '@fees' THEN 'CONFIRMED'
     WHEN back.minor >= abs(l.amount_minor) THEN 'REVERSED'
     ELSE 'CONFIRMED' END AS status
 FROM (

@@ -51,7 +51,11 @@ async def read(connection: Driver, batch: Batch, commands: Sequence[ask.Command]
 async def _read_quotes(connection: Driver, batch: Batch, commands: Sequence[ask.Command]) -> None:
     """Lock the quotes that transfers of locked wallets are to use."""
     # After the wallets and in the order of ids, so that nobody waits for who waits for it.
-    named = {ask.quote_id(c) for c in commands if c.wallet_id in batch.wallets} - {None}
+    named = {
+        c.quote_id
+        for c in commands
+        if isinstance(c, ask.DebitTransfer) and c.quote_id and c.wallet_id in batch.wallets
+    }
     if named:
         rows = await connection.fetch(LOCK_QUOTES, list(named))
         batch.quotes = {str(row.id): quote_of(row) for row in rows}

@@ -25,8 +25,11 @@ FROM operations AS o
 JOIN wallets AS w ON w.id = o.wallet_id
 LEFT JOIN LATERAL (
     SELECT * FROM ledger_entries
-    WHERE wallet_id = o.wallet_id AND wallet_version = (o.outcome ->> 'version')::bigint
-        AND operation_id = o.operation_id
+    WHERE wallet_id = o.wallet_id AND operation_id = o.operation_id
+        -- The fee of a deposit has left after it.
+        AND wallet_version BETWEEN (o.outcome ->> 'version')::bigint - 1
+            AND (o.outcome ->> 'version')::bigint
+        AND counter_account <> '@fees'
 ) AS e ON true
 LEFT JOIN transfers AS t ON t.from_wallet_id = o.wallet_id AND t.id = o.operation_id
 WHERE o.operation_id = CAST(:operation_id AS uuid)

@@ -45,6 +45,7 @@ PRIVILEGES: Final[Mapping[str, Mapping[str, str]]] = {
     "events": _both("INSERT"),
     "feed": {WORKER: "INSERT"},
     "fraud_flags": _both("INSERT"),
+    "fee_schedules": {API: "INSERT"},
     "fx_quotes": {API: "INSERT, UPDATE (transfer_id)"},
     "fx_rates": {API: "INSERT"},
     "holds": _both("INSERT, UPDATE (captured_minor, released_minor, expired_minor, status)"),

@@ -10,6 +10,7 @@ from wallet_common.fx import Exchange, Quote
 from wallet_common.holds import Hold, HoldStatus
 from wallet_common.limits import NO_LIMITS, Limits
 from wallet_common.operations import Operation, Outcome
+from wallet_common.schedules import FeeSchedule
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Direction, Wallet, WalletStatus
 from wallet_db_orm.audit import DeferredAudit
@@ -19,6 +20,14 @@ _OUTCOME = msgspec.json.Decoder(Outcome)
 _MEANING = msgspec.json.Decoder(dict[str, str])
 _LIMITS = msgspec.json.Decoder(Limits)
 _AUDIT = msgspec.json.Decoder(DeferredAudit)
+
+
+class _InForce(FeeSchedule, frozen=True, kw_only=True):
+    operation: str
+    currency: str
+
+
+_FEES = msgspec.json.Decoder(list[_InForce])
 
 
 class StoredTransfer(msgspec.Struct, frozen=True):
@@ -55,6 +64,13 @@ def limits_of(text: str | None) -> Limits:
     return _LIMITS.decode(text) if text else NO_LIMITS
 
 
+def fees_of(text: str | None) -> dict[tuple[str, str], FeeSchedule]:
+    """Read the column `fees` of `statements.LOOK_UP`: schedules by operation and currency."""
+    if text is None:
+        return {}
+    return {(each.operation, each.currency): each for each in _FEES.decode(text)}
+
+
 def operation_of(row: Any) -> Operation:  # noqa: ANN401  # the driver's or SQLAlchemy's
     """Read a row of `operations`."""
     return Operation(
@@ -87,6 +103,7 @@ def stored_transfer_of(row: Any) -> StoredTransfer:  # noqa: ANN401  # the drive
         metadata=row.metadata,
         reverses=row.reverses and str(row.reverses),
         exchange=None if row.quote_id is None else _exchange_of(row),
+        fee_minor=row.fee_minor,
     )
     audit = _AUDIT.decode(row.audit) if row.audit else None
     return StoredTransfer(transfer, row.trace_id, row.audit_id and str(row.audit_id), audit)

@@ -26,7 +26,7 @@ the_transfers AS NOT MATERIALIZED (SELECT * FROM transfers),
 the_legs AS NOT MATERIALIZED (
     SELECT transfer_id, wallet_id, wallet_version, type, amount_minor, currency,
         counter_account
-    FROM ledger_entries WHERE transfer_id IS NOT NULL
+    FROM ledger_entries WHERE transfer_id IS NOT NULL AND counter_account <> '@fees'
 ),
 the_steps AS NOT MATERIALIZED (
     SELECT transfer_id, wallet_id, wallet_version, type FROM events WHERE transfer_id IS NOT NULL
@@ -70,6 +70,7 @@ the_operations AS NOT MATERIALIZED (
             ELSE l.request_id END
         OFFSET 0
     ) AS o
+    WHERE l.counter_account <> '@fees'
 ),
 the_places AS NOT MATERIALIZED (SELECT * FROM feed WHERE position > $4::bigint),
 the_open_holds AS NOT MATERIALIZED (
@@ -110,7 +111,7 @@ the_legs AS NOT MATERIALIZED (
     UNION
     SELECT transfer_id, wallet_id, wallet_version, type, amount_minor, currency,
         counter_account
-    FROM the_entries WHERE transfer_id IS NOT NULL
+    FROM the_entries WHERE transfer_id IS NOT NULL AND counter_account <> '@fees'
 ),
 the_steps AS NOT MATERIALIZED (
     SELECT told.transfer_id, e.wallet_id, e.wallet_version, e.type

@@ -41,6 +41,7 @@ STARTED_COLUMNS: Final = (
     *("from_wallet_id", "id", "to_wallet_id", "amount_minor", "currency", "state", "request_id"),
     *("from_balance_minor", "reference", "metadata", "trace_id", "audit_id", "audit"),
     *("reverses", "initiated_at", "quote_id", "rate", "to_currency", "to_amount_minor", "residue"),
+    "fee_minor",
 )
 
 MOVED_COLUMNS: Final = ("id", "balance_minor", "held_minor", "version", "head")
@@ -119,11 +120,20 @@ CROSS JOIN LATERAL (
 ) AS w
 """  # noqa: S608  # a constant
 
-# A statement of its own after the locks: its snapshot sees what those we waited for committed.
+# A statement of its own after the locks: its snapshot sees what those we waited for committed. What
+# operations cost comes with it, so that nobody goes by a price of before.
 # LATERAL … OFFSET 0 keeps one index probe per key, whatever the planner thinks of the table's size.
 LOOK_UP: Final = f"""
-SELECT clock.now, o.occurred_at, {", ".join(f"o.{name}" for name in OPERATION_COLUMNS)}
-FROM (SELECT clock_timestamp() AS now) AS clock
+SELECT clock.now, clock.fees, o.occurred_at, {", ".join(f"o.{name}" for name in OPERATION_COLUMNS)}
+FROM (
+    SELECT clock_timestamp() AS now, (
+        SELECT json_agg(f) FROM (
+            SELECT DISTINCT ON (operation, currency) operation, currency, id, flat_minor, percent,
+                min_minor, max_minor
+            FROM fee_schedules ORDER BY operation, currency, id DESC
+        ) AS f
+    ) AS fees
+) AS clock
 LEFT JOIN (
     unnest($1::text[], $2::text[]) AS asked (wallet_id, request_id)
     CROSS JOIN LATERAL (
@@ -137,7 +147,7 @@ LEFT JOIN (
 TRANSFER_COLUMNS: Final = (
     "id, from_wallet_id, to_wallet_id, amount_minor, currency, request_id, state,"
     " from_balance_minor, to_balance_minor, reason, reference, metadata, trace_id, audit_id, audit,"
-    " reverses, quote_id, rate, to_currency, to_amount_minor, residue"
+    " reverses, quote_id, rate, to_currency, to_amount_minor, residue, fee_minor"
 )
 
 READ_TRANSFERS: Final = f"""

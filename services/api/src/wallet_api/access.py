@@ -73,6 +73,8 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("PUT", "/v1/fx/rates/{from_currency}/{to_currency}"): ADMINS,
     ("GET", "/v1/fx/rates/{from_currency}/{to_currency}"): _OWN_READS,
     ("POST", "/v1/fx/quotes"): _OWN_WRITES,
+    ("PUT", "/v1/fees/{operation}/{currency}"): ADMINS,
+    ("GET", "/v1/fees"): _OWN_READS,
     # Each of its commands has its own rule besides.
     ("POST", "/v1/batches"): _OWN_WRITES,
     ("GET", "/v1/wallets/{wallet_id}/statement"): _OWN_READS,

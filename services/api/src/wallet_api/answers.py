@@ -68,7 +68,12 @@ def money_answer(operation: Operation, receipt: Receipt) -> MoneyAnswer:
         created=receipt.created,
         operation_id=operation.operation_id,
         version=receipt.version,
+        fee=_fee(receipt.fee_minor, receipt.currency),
     )
+
+
+def _fee(fee_minor: int, currency: str) -> str | msgspec.UnsetType:
+    return render(fee_minor, currency) if fee_minor else msgspec.UNSET
 
 
 def hold_answer(  # what there is of a hold
@@ -165,6 +170,7 @@ def _transfer_members(transfer: Transfer) -> dict[str, Any]:
         "to_balance": None
         if to_balance_minor is None
         else render(to_balance_minor, transfer.arrives[1]),
+        "fee": _fee(transfer.fee_minor, transfer.currency),
         **changed,
     }
 

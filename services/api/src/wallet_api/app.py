@@ -22,6 +22,7 @@ from wallet_api import (
     admin_owners,
     batches,
     feed,
+    fees,
     fx,
     health,
     holds,
@@ -50,7 +51,7 @@ AnyRequest = Request[Any, Any, Any]
 _STRICT: Final = tuple(
     handler
     for module in (
-        *(routes, standing, wallet_limits, holds, reversals, fx, batches),
+        *(routes, standing, wallet_limits, holds, reversals, fx, fees, batches),
         *(lists, reads, statements, accounts, feed),
         *(admin_audit, admin_books, admin_letters, admin_owners),
     )

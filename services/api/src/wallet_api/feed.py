@@ -17,7 +17,7 @@ from wallet_api.problems import invalid
 from wallet_api.reads import theirs
 from wallet_api.schemas import FeedPage, WalletPath, WalletQuery
 from wallet_api.streams import EventStream
-from wallet_common.events import EventType
+from wallet_common.facts import EventType
 from wallet_db_orm import feed, queries
 
 # What the cursors of the feed are for.

@@ -159,6 +159,7 @@ async def convert(
         to_wallet_id=data.to_wallet_id,
         quote_id=quote.terms.quote_id,
         is_conversion=True,
+        pays_fees=True,
     )
     return await desk.converted(books, exchange, submit(exchange, books, command, dry_run))
 

@@ -89,3 +89,4 @@ class ConversionAnswer(msgspec.Struct, rename="camel", kw_only=True):
     request_id: str
     from_balance: str
     to_balance: str | None
+    fee: str | msgspec.UnsetType = msgspec.UNSET

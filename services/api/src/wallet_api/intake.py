@@ -57,4 +57,5 @@ def money(books: Books, wallet_id: str, request_id: str, data: MoneyBody) -> dic
         "reference": data.reference,
         "metadata": metadata,
         "metadata_meaning": meaning,
+        "pays_fees": True,
     }

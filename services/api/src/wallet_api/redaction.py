@@ -5,6 +5,7 @@ from typing import Final
 
 import msgspec
 
+from wallet_api.fee_schemas import FeesBody
 from wallet_api.fx_schemas import ConvertBody, QuoteBody, RateBody
 from wallet_api.hold_schemas import CaptureBody, HoldBody
 from wallet_api.letter_schemas import DiscardBody, ReplayBody
@@ -32,7 +33,7 @@ def _members(*bodies: type[msgspec.Struct]) -> dict[str, Part]:
 SHAPE: Final[Shape] = {
     **_members(OpenWalletBody, TransferBody, BatchBody, DiscardBody, ReplayBody),
     **_members(HoldBody, CaptureBody, FreezeBody, StandingBody, ReverseBody, LimitsBody),
-    **_members(RateBody, QuoteBody, ConvertBody),
+    **_members(RateBody, QuoteBody, ConvertBody, FeesBody),
     "commands": _members(BatchCommand),
     "velocity": _members(VelocityBody),
 }
@@ -42,7 +43,7 @@ PLACES: Final = Places(
             *("v1", "wallets", "wallet", "transfers", "operations", "batches", "events", "admin"),
             *("deposit", "withdraw", "transfer", "history", "ledger", "stats", "stream"),
             *("holds", "capture", "release", "freeze", "unfreeze", "close", "reverse", "limits"),
-            *("statement", "accounts", "fx", "rates", "quotes", "convert"),
+            *("statement", "accounts", "fx", "rates", "quotes", "convert", "fees"),
             *("dead-letters", "replay", "discard", "audit", "owners", "erase", "verify"),
             *("me", "api", "user"),
             *("healthz", "readyz", "metrics", "docs", "openapi.json", "assets"),
@@ -54,7 +55,7 @@ PLACES: Final = Places(
             *("dead-letters", "owners"),
         }
     ),
-    pairs=frozenset({"rates"}),
+    pairs=frozenset({"rates", "fees"}),
     parameters=frozenset(
         {
             *("after", "at", "before", "currency", "cursor", "from", "limit", "ownerId", "status"),

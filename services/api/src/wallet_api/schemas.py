@@ -107,7 +107,11 @@ class WalletPage(msgspec.Struct, rename="camel"):
 
 
 class MoneyAnswer(msgspec.Struct, rename="camel", kw_only=True):
-    """What a deposit or withdrawal did; `balance` and `version` are those it left behind."""
+    """
+    What a deposit or withdrawal did; `balance` and `version` are those it left behind.
+
+    `fee` is there where it cost something.
+    """
 
     wallet_id: str
     balance: str
@@ -116,10 +120,11 @@ class MoneyAnswer(msgspec.Struct, rename="camel", kw_only=True):
     created: bool
     operation_id: str
     version: int
+    fee: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class TransferAnswer(msgspec.Struct, rename="camel", kw_only=True):
-    """A transfer; `toAmount` and what follows are there where it changed its currency."""
+    """A transfer; `toAmount` to `quoteId` are there where it changed its currency."""
 
     transfer_id: str
     operation_id: str
@@ -135,6 +140,7 @@ class TransferAnswer(msgspec.Struct, rename="camel", kw_only=True):
     to_currency: str | msgspec.UnsetType = msgspec.UNSET
     rate: str | msgspec.UnsetType = msgspec.UNSET
     quote_id: str | msgspec.UnsetType = msgspec.UNSET
+    fee: str | msgspec.UnsetType = msgspec.UNSET
 
 
 class StepAnswer(msgspec.Struct):

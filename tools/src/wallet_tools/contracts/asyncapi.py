@@ -11,7 +11,7 @@ from typing import Any, Final
 import msgspec
 
 from wallet_common import topology as names
-from wallet_common.events import EventType
+from wallet_common.facts import EventType
 from wallet_common.topology import COMPLETION_KEY, FAILURE_KEY, SIGN_UP_KEY, Topology
 from wallet_tools.contracts.foreign import answer_schema, inbound_schemas
 from wallet_tools.contracts.schemas import Schema, event_schemas

@@ -43,6 +43,7 @@ _FIELDS: Final = {
     "reversedOperationId": "The operation that is taken back.",
     "fromWalletId": "The sender of the transfer.",
     "toWalletId": "The recipient of the transfer.",
+    "scheduleId": "The schedule by which the fee was charged.",
     "exchange": "The terms on which the money changes its currency; absent if it keeps it.",
     "quoteId": "The quote whose terms these are.",
     "rate": "Units of `toCurrency` for one of `fromCurrency`: decimal, as text.",
