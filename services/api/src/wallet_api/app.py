@@ -21,6 +21,7 @@ from wallet_api import (
     admin_letters,
     admin_owners,
     batches,
+    explain,
     feed,
     fees,
     fx,
@@ -52,7 +53,7 @@ _STRICT: Final = tuple(
     handler
     for module in (
         *(routes, standing, wallet_limits, holds, reversals, fx, fees, batches),
-        *(lists, reads, statements, accounts, feed),
+        *(lists, reads, statements, explain, accounts, feed),
         *(admin_audit, admin_books, admin_letters, admin_owners),
     )
     for handler in module.HANDLERS

@@ -4,6 +4,8 @@ from datetime import datetime
 
 import msgspec
 
+from wallet_api.schemas import EntryAnswer
+
 
 class AccountAnswer(msgspec.Struct, rename="camel", kw_only=True):
     """A system account; its balance is signed: what came from outside is owed to nobody here."""
@@ -42,3 +44,53 @@ class StatementAnswer(msgspec.Struct, rename="camel", kw_only=True):
     opening_balance: str
     closing_balance: str
     lines: list[StatementLine]
+
+
+class RequestBehind(msgspec.Struct, rename="camel", kw_only=True):
+    """The audited request that an entry goes back to; in an archive only its name is known."""
+
+    audit_id: str
+    archive: str | None
+    method: str | None
+    url: str | None
+    status: int | None
+    principal: str | None
+    recorded_at: datetime | None
+
+
+class EventBehind(msgspec.Struct, rename="camel", kw_only=True):
+    """
+    The event that tells of an entry, and what the worker made of it.
+
+    `appliedAt` is when it took effect on the statistics, null before; `flags` are the verdicts of
+    fraud rules that it raised.
+    """
+
+    id: str
+    type: str
+    applied_at: datetime | None
+    flags: msgspec.Raw
+
+
+class ExplainedEntry(msgspec.Struct, rename="camel", kw_only=True):
+    """An entry and what stands behind it: `request` is null where nobody asked over HTTP."""
+
+    entry: EntryAnswer
+    request: RequestBehind | None
+    trace_id: str
+    event: EventBehind
+
+
+class Explanation(msgspec.Struct, rename="camel", kw_only=True):
+    """How a wallet stood at an instant, and why: its entries up to then, newest first."""
+
+    wallet_id: str
+    currency: str
+    at: datetime
+    version: int
+    balance: str
+    held: str
+    available: str
+    status: str
+    entries: list[ExplainedEntry]
+    next_cursor: str | None

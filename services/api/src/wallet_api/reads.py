@@ -101,7 +101,7 @@ async def read_history(
     events = await queries.history(
         books.database.reads,
         wallet_id,
-        below_version=_position(scope, cursor),
+        below_version=position(scope, cursor),
         before=None if before is None else instant("before", before),
         limit=limit + 1,
         owner_id=exchange.owner_id,
@@ -134,7 +134,7 @@ async def read_ledger(  # the query's parameters
     rows = await queries.entries(
         books.database.reads,
         wallet_id,
-        below_version=_position(scope, cursor),
+        below_version=position(scope, cursor),
         since=None if since is None else instant("from", since),
         until=None if until is None else instant("to", until),
         entry_type=type,
@@ -223,7 +223,7 @@ async def require(books: Books, exchange: Exchange, wallet_id: str) -> None:
     theirs(exchange, await books.wallets.wallet(wallet_id))
 
 
-def _position(scope: str, cursor: str | None) -> int | None:
+def position(scope: str, cursor: str | None) -> int | None:
     """Return the version that the cursor names; anybody can make one, so it is checked again."""
     if cursor is None:
         return None

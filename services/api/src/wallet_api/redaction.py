@@ -43,7 +43,7 @@ PLACES: Final = Places(
             *("v1", "wallets", "wallet", "transfers", "operations", "batches", "events", "admin"),
             *("deposit", "withdraw", "transfer", "history", "ledger", "stats", "stream"),
             *("holds", "capture", "release", "freeze", "unfreeze", "close", "reverse", "limits"),
-            *("statement", "accounts", "fx", "rates", "quotes", "convert", "fees"),
+            *("statement", "accounts", "fx", "rates", "quotes", "convert", "fees", "explain"),
             *("dead-letters", "replay", "discard", "audit", "owners", "erase", "verify"),
             *("me", "api", "user"),
             *("healthz", "readyz", "metrics", "docs", "openapi.json", "assets"),
