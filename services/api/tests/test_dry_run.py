@@ -61,11 +61,15 @@ async def ids(api: httpx.AsyncClient) -> dict[str, str]:
     return {"<deposit>": deposit.json()["operationId"], "<hold>": hold.json()["holdId"]}
 
 
+# What only a rehearsal says, and what is new each time.
+_TOLD_BESIDE = {"dryRun", "flags", "traceId"}
+
+
 def plain(answer: httpx.Response) -> Any:  # noqa: ANN401  # any JSON
     """Return an answer without what is new each time."""
     body = TIME.sub(b"then", ID.sub(b"id", answer.content))
     told = msgspec.json.decode(body)
-    return {name: value for name, value in told.items() if name not in {"dryRun", "traceId"}}
+    return {name: value for name, value in told.items() if name not in _TOLD_BESIDE}
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -177,3 +181,23 @@ async def test_who_may_do_nothing_rehearses_nothing(api: httpx.AsyncClient) -> N
     answer = await api.post("/v1/admin/verify?dryRun=true")
 
     assert answer.status_code == 400
+
+
+async def test_a_withdrawal_is_told_the_fraud_rules_that_it_would_meet(
+    api: httpx.AsyncClient, a_wallet: AWallet
+) -> None:
+    """By what the wallet did in the window; the real one's answer tells nothing."""
+    wallet_id = await a_wallet("50000.00")
+    address = f"/v1/wallets/{wallet_id}/withdraw"
+    for _ in range(2):
+        done = await api.post(address, json={"amount": "1.00"})
+        assert "flags" not in done.json()
+
+    first = await api.post(f"{address}?dryRun=true", json={"amount": "1.00"})
+    both = await api.post(f"{address}?dryRun=true", json={"amount": "10000.00"})
+
+    assert [each["ruleId"] for each in first.json()["flags"]] == ["rapid_withdrawals"]
+    assert first.json()["flags"][0]["observed"] == 3
+    assert [each["ruleId"] for each in both.json()["flags"]] == [
+        *("rapid_withdrawals", "large_transaction"),
+    ]

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, assert_never
 
 import msgspec
+from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common import events as facts
 from wallet_common.facts import EventType
@@ -13,7 +14,7 @@ from wallet_common.fraud import Flag, FraudRules, Withdrawal, examine
 from wallet_common.money import MAX_MINOR
 from wallet_common.payloads import Verdict
 from wallet_db_orm import models
-from wallet_db_orm.database import Driver
+from wallet_db_orm.database import Driver, statement
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.statements import EVENT_COLUMNS, OUTBOX_COLUMNS, insert_many, transpose
 
@@ -145,6 +146,21 @@ async def _earlier(
         # Only identity and time matter of a neighbour.
         found[row.wallet_id, row.event_id].append(Withdrawal(str(row.id), row.occurred_at, 0, ""))
     return found
+
+
+async def foretold(
+    engine: AsyncEngine, wallet_id: str, asked: tuple[str, int, str], rules: FraudRules
+) -> Sequence[Flag]:
+    """Return the flags that a withdrawal would raise now: its id, minor units and currency."""
+    withdrawal_id, amount_minor, currency = asked
+    async with statement(engine) as connection:
+        now: datetime = await connection.fetchval("SELECT clock_timestamp()")
+        window = (rules.rapid_window_seconds, EVIDENCE_MAX)
+        rows = await connection.fetch(
+            _EARLIER, [wallet_id], [withdrawal_id], [now], [None], *window
+        )
+    earlier = [Withdrawal(str(row.id), row.occurred_at, 0, "") for row in rows]
+    return examine(Withdrawal(withdrawal_id, now, amount_minor, currency), earlier, rules)
 
 
 async def _store(

@@ -13,10 +13,8 @@ from wallet_api.schemas import (
     EntryAnswer,
     EventAnswer,
     FeedItem,
-    FlagAnswer,
     MoneyAnswer,
     OperationAnswer,
-    StatsAnswer,
     StepAnswer,
     TransferAnswer,
     TransferView,
@@ -280,19 +278,4 @@ def entry_answer(row: Any) -> EntryAnswer:  # noqa: ANN401  # a row of queries.e
         status=row.status,
         quote_id=msgspec.UNSET if row.quote_id is None else str(row.quote_id),
         rate=msgspec.UNSET if row.rate is None else row.rate,
-    )
-
-
-def stats_answer(row: Any, flags: list[FlagAnswer]) -> StatsAnswer:  # noqa: ANN401  # of queries.stats
-    return StatsAnswer(
-        wallet_id=row.id,
-        currency=row.currency,
-        total_deposited=render(row.total_deposited_minor or 0, row.currency),
-        total_withdrawn=render(row.total_withdrawn_minor or 0, row.currency),
-        total_transferred_in=render(row.total_transferred_in_minor or 0, row.currency),
-        total_transferred_out=render(row.total_transferred_out_minor or 0, row.currency),
-        last_activity_at=row.last_activity_at,
-        suspicious=bool(row.suspicious),
-        suspicious_reason=row.suspicious_reason,
-        flags=flags,
     )

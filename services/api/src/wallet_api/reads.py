@@ -14,7 +14,6 @@ from wallet_api.answers import (
     entry_answer,
     event_answer,
     operation_answer,
-    stats_answer,
     transfer_view,
 )
 from wallet_api.books import Books
@@ -34,6 +33,7 @@ from wallet_api.schemas import (
 )
 from wallet_api.shortcut import Plain
 from wallet_api.strict import StrictRequest, instant, is_key
+from wallet_api.verdicts import stats_answer
 from wallet_common.operations import Receipt
 from wallet_common.wallet import EntryType, Rejected, RejectionReason
 from wallet_db_orm import instants, queries

@@ -5,6 +5,7 @@ from typing import Final
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
+from msgspec.structs import replace
 
 from wallet_api import desk, personal, strict
 from wallet_api.answers import wallet_answer
@@ -27,11 +28,13 @@ from wallet_api.schemas import (
 )
 from wallet_api.security import forbidden
 from wallet_api.shortcut import Plain
+from wallet_api.verdicts import flag_answer
 from wallet_common.commands import DebitTransfer, Deposit, OpenWallet, Withdraw
 from wallet_common.money import is_currency
 from wallet_common.wallet import Rejected, Wallet
 from wallet_db_orm import queries
 from wallet_db_orm.ids import new_id
+from wallet_db_orm.projections import foretold
 
 
 @post(
@@ -101,9 +104,19 @@ async def withdraw(
     books: NamedDependency[Books],
     dry_run: DryRun = None,
 ) -> MoneyAnswer:
-    """Take money out, if it is there."""
+    """Take money out, if it is there. A rehearsal tells which fraud rules it would meet."""
     command = Withdraw(**asked(exchange, books, wallet_id, data))
-    return await desk.moved(exchange, submit(exchange, books, command, dry_run))
+    answer = await desk.moved(exchange, submit(exchange, books, command, dry_run))
+    if not exchange.is_rehearsal:
+        return answer
+    minor = command.amount.to_minor(answer.currency)
+    flags = await foretold(
+        books.database.fresh,
+        wallet_id,
+        (command.operation_id, minor, answer.currency),
+        books.settings.fraud_rules,
+    )
+    return replace(answer, flags=[flag_answer(each, exchange.received_at) for each in flags])
 
 
 @post(

@@ -106,11 +106,22 @@ class WalletPage(msgspec.Struct, rename="camel"):
     next_cursor: str | None
 
 
+class FlagAnswer(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
+    rule_id: str
+    rule_version: int
+    threshold: int | str
+    observed: int | str
+    evidence: list[str]
+    flagged_at: datetime
+    window_seconds: int | None = None
+
+
 class MoneyAnswer(msgspec.Struct, rename="camel", kw_only=True):
     """
     What a deposit or withdrawal did; `balance` and `version` are those it left behind.
 
-    `fee` is there where it cost something.
+    `fee` is there where it cost something, `flags` where a withdrawal was only rehearsed: the fraud
+    rules that it would meet.
     """
 
     wallet_id: str
@@ -121,6 +132,7 @@ class MoneyAnswer(msgspec.Struct, rename="camel", kw_only=True):
     operation_id: str
     version: int
     fee: str | msgspec.UnsetType = msgspec.UNSET
+    flags: list[FlagAnswer] | msgspec.UnsetType = msgspec.UNSET
 
 
 class TransferAnswer(msgspec.Struct, rename="camel", kw_only=True):
@@ -233,16 +245,6 @@ class EntryAnswer(msgspec.Struct, rename="camel", kw_only=True):
 class EntryPage(msgspec.Struct, rename="camel"):
     items: list[EntryAnswer]
     next_cursor: str | None
-
-
-class FlagAnswer(msgspec.Struct, rename="camel", omit_defaults=True, kw_only=True):
-    rule_id: str
-    rule_version: int
-    threshold: int | str
-    observed: int | str
-    evidence: list[str]
-    flagged_at: datetime
-    window_seconds: int | None = None
 
 
 class StatsAnswer(msgspec.Struct, rename="camel", kw_only=True):
