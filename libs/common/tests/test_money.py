@@ -6,9 +6,9 @@ import pytest
 from hypothesis import example, given, strategies as st
 from iso4217 import Currency
 
-from wallet_common.currencies import EXPONENTS
+from wallet_common.currencies import EXPONENTS, is_currency
 from wallet_common.errors import InvalidAmount
-from wallet_common.money import MAX_MINOR, Amount, is_currency, parse_amount, render
+from wallet_common.money import MAX_MINOR, Amount, parse_amount, render
 
 NO_AMOUNTS = {
     "empty": "",

@@ -27,6 +27,7 @@ BAD: list[tuple[str, str, dict[str, str]]] = [
     ("wallets", "version_positive", {"version": "0"}),
     ("wallets", "currency_code", {"currency": "'usd'"}),
     ("wallets", "currency_code", {"currency": "'USDT'"}),
+    ("wallets", "currency_code", {"currency": "'BTC.19'"}),
     ("wallets", "status_known", {"status": "'dormant'"}),
     ("wallets", "frozen_some_way", {"frozen": "'in'"}),
     ("wallets", "frozen_some_way", {"status": "'frozen'", "frozen": "'up'"}),

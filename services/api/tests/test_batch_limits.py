@@ -10,7 +10,7 @@ import httpx
 import msgspec
 import pytest
 
-from wallet_api.schemas import BatchAnswer
+from wallet_api.batch_schemas import BatchAnswer
 from wallet_db_orm import group_commit
 
 JSON = {"Content-Type": "application/json"}

@@ -3,14 +3,13 @@
 import asyncio
 import re
 from collections.abc import Awaitable, Callable
-from random import Random
 from typing import Any, NamedTuple
 
 import asyncpg
 import httpx
 import msgspec
 
-from wallet_api.schemas import BatchAnswer
+from wallet_api.batch_schemas import BatchAnswer
 from wallet_api.settings import ApiSettings
 from wallet_db_orm.database import Database
 from wallet_db_orm.verify import verify
@@ -287,58 +286,3 @@ async def test_who_may_write_may_send_batches(
             headers = {"Authorization": f"Bearer {token(roles=[role])}"}
             body = {"commands": [command("deposit", "w", "5")]}
             assert (await api.post("/v1/batches", json=body, headers=headers)).status_code == 201
-
-
-async def test_bulk_and_singly_give_the_same_ledgers_byte_for_byte(
-    api: httpx.AsyncClient, sql: asyncpg.Connection
-) -> None:
-    """
-    Three hundred commands of all kinds, some refused, with fees: singly, by a batch, in one.
-
-    But for what is drawn anew each time, and versions: they count when a transfer was completed.
-    """
-    for operation in ("deposit", "withdraw", "transfer"):
-        body = {"percent": "1.5", "min": "0.01"}
-        assert (await api.put(f"/v1/fees/{operation}/USD", json=body)).status_code == 200
-
-    def asked(way: str) -> list[Command]:
-        drawn = Random(11)
-        kinds = ("deposit", "deposit", "withdraw", "transfer")
-        made = []
-        for number in range(300):
-            kind, sender = drawn.choice(kinds), drawn.randrange(4)
-            amount = f"{drawn.randrange(1, 5_000)}.{drawn.randrange(100):02}"
-            more: Command = {"requestId": f"k{number}", "reference": f"r{number}"}
-            if kind == "transfer":
-                more["toWalletId"] = f"{way}-{4 + sender}"
-            made.append(command(kind, f"{way}-{sender}", amount, **more))
-        return made
-
-    for way in ("one", "many", "all"):
-        for number in range(8):
-            opened = await api.post("/v1/wallets", json={"id": f"{way}-{number}"})
-            assert opened.status_code == 201
-    statuses = [(await single(api, each)).status_code for each in asked("one")]
-    # Commands of different wallets are carried out side by side: each pays a wallet of its own.
-    many = await send(api, asked("many"))
-    accepted = [each for each, status in zip(asked("all"), statuses, strict=True) if status == 201]
-    whole = await api.post("/v1/batches", json={"atomic": True, "commands": accepted})
-
-    assert whole.status_code == 201, whole.text
-    assert [each.status for each in many] == statuses
-    assert {201, 422} == set(statuses)
-    ledgers = [await _ledger(sql, way) for way in ("one", "many", "all")]
-    assert len(ledgers[0]) > 300
-    assert ledgers[0] == ledgers[1] == ledgers[2]
-
-
-async def _ledger(sql: asyncpg.Connection, way: str) -> list[bytes]:
-    """Return the entries of the wallets `way`-n as JSON, without ids that are drawn and times."""
-    rows = await sql.fetch(
-        "SELECT split_part(wallet_id, '-', 2), type, amount_minor,"
-        " balance_after_minor, currency, counter_account, request_id, reference,"
-        " transfer_id IS NULL FROM ledger_entries WHERE wallet_id LIKE $1 || '-%'"
-        " ORDER BY wallet_id, wallet_version",
-        way,
-    )
-    return [msgspec.json.encode(list(row)) for row in rows]

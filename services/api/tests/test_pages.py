@@ -11,6 +11,7 @@ import pytest
 
 DOCS = Path(__file__).parents[3] / "docs"
 PAGES = (
+    "assets.md",
     "bulk.md",
     "dry-run.md",
     "exchange.md",

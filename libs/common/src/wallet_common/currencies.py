@@ -1,5 +1,11 @@
-"""The active currencies of ISO 4217 with their exponents, compared with the `iso4217` package."""
+"""
+The active currencies of ISO 4217 with their exponents, compared with the `iso4217` package.
 
+Any other asset has its decimals in its code, `BTC.8` or `POINTS.0`: so nobody has to be told of it,
+and no process can know other decimals than another.
+"""
+
+import re
 from typing import Final
 
 _CODES: Final = {
@@ -17,6 +23,29 @@ _CODES: Final = {
     4: "CLF UYW",
 }
 
+# What a wallet can be kept in, so that Python, JSON Schema and PostgreSQL read it alike.
+PATTERN: Final = r"([A-Z]{3}|[A-Z][A-Z0-9]{1,11}[.](0|[1-9]|1[0-8]))"
+LENGTH_MAX: Final = 15
+_ASSET: Final = re.compile(r"\A[A-Z][A-Z0-9]{1,11}[.](0|[1-9]|1[0-8])\Z")
+
+
+class _Exponents(dict[str, int]):
+    """Those of ISO 4217 are there; any other asset's is read from its code."""
+
+    def __missing__(self, code: str) -> int:
+        found = _ASSET.match(code)
+        if found is None:
+            raise KeyError(code)
+        return int(found[1])
+
+
 # Decimals of each currency's minor unit. Codes without a minor unit (gold, test codes) are absent:
 # no wallet can be kept in them.
-EXPONENTS: Final = {code: exponent for exponent, codes in _CODES.items() for code in codes.split()}
+EXPONENTS: Final = _Exponents(
+    {code: exponent for exponent, codes in _CODES.items() for code in codes.split()}
+)
+
+
+def is_currency(code: str) -> bool:
+    """Say whether a wallet can be kept in `code`."""
+    return code in EXPONENTS or _ASSET.match(code) is not None

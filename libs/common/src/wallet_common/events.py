@@ -10,9 +10,10 @@ from typing import Annotated, Any, Final
 
 import msgspec
 
+from wallet_common.currencies import is_currency
 from wallet_common.errors import InvalidAmount, Poison
 from wallet_common.facts import EventType
-from wallet_common.money import MAX_MINOR, is_currency, parse_amount
+from wallet_common.money import MAX_MINOR, parse_amount
 from wallet_common.payloads import (
     FeeTold,
     HoldStep,

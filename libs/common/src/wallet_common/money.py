@@ -81,11 +81,6 @@ def half_even(numerator: int, denominator: int) -> int:
     return whole + is_up
 
 
-def is_currency(code: str) -> bool:
-    """Say whether a wallet can be kept in `code`."""
-    return code in EXPONENTS
-
-
 def decimal_text(digits: int, decimals: int) -> str:
     """Write `digits` x 10^-`decimals`, all of the decimals."""
     if decimals == 0:

@@ -5,6 +5,7 @@ from typing import Final
 import sqlalchemy as sa
 from sqlalchemy.dialects.postgresql import JSON, UUID
 
+from wallet_common.currencies import PATTERN
 from wallet_db_orm import storage
 from wallet_db_orm.event_models import events, feed, outbox
 from wallet_db_orm.evidence_models import (
@@ -90,7 +91,7 @@ wallets: Final = sa.Table(
         "balance_minor - held_minor >= floor_minor AND floor_minor <= 0", name="above_its_floor"
     ),
     sa.CheckConstraint("version >= 1", name="version_positive"),
-    sa.CheckConstraint("currency ~ '^[A-Z]{3}$'", name="currency_code"),
+    sa.CheckConstraint(f"currency ~ '^{PATTERN}$'", name="currency_code"),
     sa.CheckConstraint("status IN ('active', 'frozen', 'closed')", name="status_known"),
     sa.CheckConstraint("octet_length(head) = 32", name="head_is_a_hash"),
     sa.CheckConstraint(

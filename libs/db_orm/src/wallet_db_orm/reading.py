@@ -4,7 +4,7 @@ from typing import Any, Final
 
 import msgspec
 
-from wallet_common.currencies import EXPONENTS
+from wallet_common.currencies import EXPONENTS, PATTERN
 from wallet_db_orm.database import Driver
 from wallet_db_orm.examination import Scope, Tally
 from wallet_db_orm.sources import over
@@ -24,7 +24,8 @@ def decimals(column: str) -> str:
         )
         for exponent in (2, *sorted(set(EXPONENTS.values()) - {2}))
     )
-    return f"CASE {cases} ELSE -1 END"
+    asset = f"WHEN {column} ~ '^{PATTERN}$' THEN nullif(split_part({column}, '.', 2), '')::int"
+    return f"CASE {cases} {asset} ELSE -1 END"
 
 
 class Invariant(msgspec.Struct, frozen=True):

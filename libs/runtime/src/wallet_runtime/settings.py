@@ -9,7 +9,7 @@ from pydantic import AfterValidator, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
-from wallet_common.money import is_currency
+from wallet_common.currencies import is_currency
 
 
 def _url(*schemes: str) -> AfterValidator:
@@ -32,7 +32,7 @@ def _url(*schemes: str) -> AfterValidator:
 
 def _currency(code: str) -> str:
     if not is_currency(code):
-        message = "is no ISO 4217 currency with a minor unit"
+        message = "is no ISO 4217 currency with a minor unit, and no asset such as BTC.8"
         raise ValueError(message)
     return code
 

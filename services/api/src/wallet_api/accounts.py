@@ -10,20 +10,21 @@ from litestar.params import PathParameter
 from wallet_api.books import Books
 from wallet_api.openapi import query, refusals
 from wallet_api.past_schemas import AccountAnswer, AccountList
-from wallet_api.problems import Problem, invalid
+from wallet_api.problems import NO_CURRENCY, Problem, invalid
 from wallet_api.reads import Instant
 from wallet_api.schemas import CurrencyQuery
 from wallet_api.strict import instant
 from wallet_common import fx
-from wallet_common.money import is_currency, render
+from wallet_common.currencies import is_currency
+from wallet_common.money import render
 from wallet_common.wallet import COUNTER_ACCOUNTS
 from wallet_db_orm import accounts
 from wallet_db_orm.accounts import Balance
 
 _ACCOUNTS: Final = (*sorted(set(COUNTER_ACCOUNTS.values())), "@rounding")
 _FX: Final = fx.account("")
-# 19 digits of minor units, and a residue with at most 26 decimals.
-_EXACTLY: Final = Context(prec=60)
+# What all wallets have, and a residue with at most 54 decimals.
+_EXACTLY: Final = Context(prec=100)
 
 Account = Annotated[str, PathParameter(max_length=128, description="`@external`, for one.")]
 
@@ -89,7 +90,7 @@ def _answer(account: str, currency: str, found: Balance) -> AccountAnswer:
 
 def _check(currency: str | None) -> None:
     if currency is not None and not is_currency(currency):
-        raise invalid("currency", "must be an ISO 4217 code with a minor unit")
+        raise invalid("currency", NO_CURRENCY)
 
 
 HANDLERS: Final = (list_accounts, read_account)

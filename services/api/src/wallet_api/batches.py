@@ -13,19 +13,12 @@ from msgspec.json import encode
 
 from wallet_api import desk, intake, strict
 from wallet_api.access import reach, rule
+from wallet_api.batch_schemas import BatchAnswer, BatchBody, BatchCommand
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import rehearsable
 from wallet_api.problems import Problem, fault, invalid
-from wallet_api.schemas import (
-    BatchAnswer,
-    BatchBody,
-    BatchCommand,
-    BatchResult,
-    DryRun,
-    MoneyAnswer,
-    TransferAnswer,
-)
+from wallet_api.schemas import BatchResult, DryRun, MoneyAnswer, TransferAnswer
 from wallet_api.security import forbidden
 from wallet_common.commands import Ask, DebitTransfer, Deposit, Withdraw
 from wallet_common.errors import Busy, IdempotencyKeyReused

@@ -3,10 +3,8 @@
 from typing import Annotated, Literal
 
 import msgspec
-from litestar.params import PathParameter
 
 Operation = Literal["deposit", "withdraw", "transfer", "conversion"]
-FeeCurrency = Annotated[str, PathParameter(pattern=r"^[A-Z]{3}$(?!\n)", max_length=3)]
 _PERCENT = r"^(100|[1-9]?[0-9](\.[0-9]{1,18})?)$(?!\n)"
 
 

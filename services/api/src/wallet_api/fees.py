@@ -10,12 +10,13 @@ from litestar.params import FromPath, JSONBody
 from wallet_api import strict
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
-from wallet_api.fee_schemas import FeeCurrency, FeesAnswer, FeesBody, FeesList, Operation
+from wallet_api.fee_schemas import FeesAnswer, FeesBody, FeesList, Operation
 from wallet_api.openapi import query, refusals
-from wallet_api.problems import invalid
-from wallet_api.schemas import DryRun
+from wallet_api.problems import NO_CURRENCY, invalid
+from wallet_api.schemas import CurrencyPath, DryRun
+from wallet_common.currencies import is_currency
 from wallet_common.errors import InvalidAmount
-from wallet_common.money import MAX_MINOR, is_currency, parse_amount, render
+from wallet_common.money import MAX_MINOR, parse_amount, render
 from wallet_common.schedules import Charged, FeeSchedule
 from wallet_db_orm import fees
 from wallet_db_orm.fees import Priced
@@ -32,7 +33,7 @@ _OK: Final = 200
 )
 async def set_fees(
     operation: FromPath[Operation],
-    currency: FeeCurrency,
+    currency: CurrencyPath,
     data: JSONBody[FeesBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
@@ -45,7 +46,7 @@ async def set_fees(
     operation is free.
     """
     if not is_currency(currency):
-        raise invalid("currency", "must be an ISO 4217 code with a minor unit")
+        raise invalid("currency", NO_CURRENCY)
     percent = None if data.percent is None else _canonical(data.percent)
     schedule = FeeSchedule(
         id=new_id(),

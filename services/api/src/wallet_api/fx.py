@@ -14,20 +14,19 @@ from wallet_api.exchange import Exchange
 from wallet_api.fx_schemas import (
     ConversionAnswer,
     ConvertBody,
-    FromCurrency,
     QuoteAnswer,
     QuoteBody,
     RateAnswer,
     RateBody,
-    ToCurrency,
 )
 from wallet_api.intake import submit
 from wallet_api.openapi import query, refusals, rehearsable
-from wallet_api.problems import Problem, invalid, rejected
-from wallet_api.schemas import DryRun, WalletPath
+from wallet_api.problems import NO_CURRENCY, Problem, invalid, rejected
+from wallet_api.schemas import CurrencyPath, DryRun, WalletPath
 from wallet_common.commands import DebitTransfer
+from wallet_common.currencies import is_currency
 from wallet_common.errors import InvalidAmount
-from wallet_common.money import from_minor, is_currency
+from wallet_common.money import from_minor
 from wallet_common.wallet import Rejected, RejectionReason
 from wallet_db_orm import fx
 from wallet_db_orm.audit import AuditRecord
@@ -45,8 +44,8 @@ _CREATED: Final = 201
     **query("dryRun"),
 )
 async def set_rate(
-    from_currency: FromCurrency,
-    to_currency: ToCurrency,
+    from_currency: CurrencyPath,
+    to_currency: CurrencyPath,
     data: JSONBody[RateBody],
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
@@ -83,7 +82,7 @@ async def set_rate(
     tags=["exchange"],
 )
 async def read_rate(
-    from_currency: FromCurrency, to_currency: ToCurrency, books: NamedDependency[Books]
+    from_currency: CurrencyPath, to_currency: CurrencyPath, books: NamedDependency[Books]
 ) -> RateAnswer:
     """Return the rate that is in force now."""
     _check(from_currency, to_currency)
@@ -167,7 +166,7 @@ async def convert(
 def _check(from_currency: str, to_currency: str) -> None:
     for name, currency in (("fromCurrency", from_currency), ("toCurrency", to_currency)):
         if not is_currency(currency):
-            raise invalid(name, "must be an ISO 4217 code with a minor unit")
+            raise invalid(name, NO_CURRENCY)
     if from_currency == to_currency:
         raise invalid("toCurrency", "must be another currency")
 

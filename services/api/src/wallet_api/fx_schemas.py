@@ -1,16 +1,11 @@
 """This module is where the shapes of requests and answers about exchange are declared."""
 
 from datetime import datetime
-from typing import Annotated
 from uuid import UUID
 
 import msgspec
-from litestar.params import PathParameter
 
 from wallet_api.schemas import CurrencyCode, Key, WalletId
-
-FromCurrency = Annotated[str, PathParameter(pattern=r"^[A-Z]{3}$(?!\n)", max_length=3)]
-ToCurrency = Annotated[str, PathParameter(pattern=r"^[A-Z]{3}$(?!\n)", max_length=3)]
 
 
 class RateBody(

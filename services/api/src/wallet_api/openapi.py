@@ -35,12 +35,9 @@ _INLINE_SCRIPT: Final = re.compile(rb"<script type='text/javascript'>(.*?)</scri
 _VERSION: Final = "1.0.0"
 # No number of ours in a query has more.
 _DIGITS_MAX: Final = 3
-# No currency has more than four decimals; a rate has more.
-_DECIMALS_MAX: Final = {
-    **dict.fromkeys(("amount", "overdraft", "maxBalance", "maxTransaction"), 4),
-    **dict.fromkeys(("flat", "min", "max"), 4),
-    "rate": 18,
-}
+_DECIMALS: Final = frozenset(
+    {"amount", "overdraft", "maxBalance", "maxTransaction", "flat", "min", "max", "rate"}
+)
 
 _MEANINGS: Final = {
     400: "Malformed or invalid; nothing happened and the key is not used up",
@@ -121,8 +118,8 @@ class RawJson(OpenAPISchemaPlugin):
         return field_definition.annotation is msgspec.Raw
 
     def to_openapi_schema(self, field_definition: FieldDefinition, schema_creator: Any) -> Schema:  # noqa: ANN401, ARG002
-        if decimals := _DECIMALS_MAX.get(field_definition.name):
-            pattern = rf"^(0|[1-9][0-9]{{0,17}})(\.[0-9]{{1,{decimals}}})?$"
+        if field_definition.name in _DECIMALS:
+            pattern = r"^(0|[1-9][0-9]{0,17})(\.[0-9]{1,18})?$"
             return Schema(
                 one_of=[
                     Schema(type=OpenAPIType.STRING, pattern=pattern, examples=["12.50"]),

@@ -64,6 +64,8 @@ _DETAILS: Final = {
     RejectionReason.WALLET_EXISTS: "The id, or the owner's wallet in that currency, is taken.",
 }
 
+NO_CURRENCY: Final = "must be an ISO 4217 code with a minor unit, or an asset such as BTC.8"
+
 log = structlog.get_logger("wallet_api")
 
 

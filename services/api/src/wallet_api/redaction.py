@@ -5,17 +5,13 @@ from typing import Final
 
 import msgspec
 
+from wallet_api.batch_schemas import BatchBody, BatchCommand
 from wallet_api.fee_schemas import FeesBody
 from wallet_api.fx_schemas import ConvertBody, QuoteBody, RateBody
 from wallet_api.hold_schemas import CaptureBody, HoldBody
 from wallet_api.letter_schemas import DiscardBody, ReplayBody
 from wallet_api.reversal_schemas import ReverseBody
-from wallet_api.schemas import (
-    BatchBody,
-    BatchCommand,
-    OpenWalletBody,
-    TransferBody,
-)
+from wallet_api.schemas import OpenWalletBody, TransferBody
 from wallet_api.standing_schemas import FreezeBody, StandingBody
 from wallet_api.wallet_limit_schemas import LimitsBody, VelocityBody
 from wallet_common import redaction

@@ -14,7 +14,7 @@ from wallet_api.exchange import Exchange
 from wallet_api.intake import asked, submit
 from wallet_api.links import MovesMoney, OpensWallet, Transfers
 from wallet_api.openapi import rehearsable
-from wallet_api.problems import invalid, rejected
+from wallet_api.problems import NO_CURRENCY, invalid, rejected
 from wallet_api.schemas import (
     OWNER_ID,
     DryRun,
@@ -30,7 +30,7 @@ from wallet_api.security import forbidden
 from wallet_api.shortcut import Plain
 from wallet_api.verdicts import flag_answer
 from wallet_common.commands import DebitTransfer, Deposit, OpenWallet, Withdraw
-from wallet_common.money import is_currency
+from wallet_common.currencies import is_currency
 from wallet_common.wallet import Rejected, Wallet
 from wallet_db_orm import queries
 from wallet_db_orm.ids import new_id
@@ -53,7 +53,7 @@ async def open_wallet(
     owner_id = _owner_of_new(exchange, data.owner_id)
     currency = data.currency or books.settings.default_currency
     if not is_currency(currency):
-        raise invalid("currency", "must be an ISO 4217 code with a minor unit")
+        raise invalid("currency", NO_CURRENCY)
     metadata, _ = strict.metadata(data.metadata)
     command = OpenWallet(data.id or new_id(), currency, owner_id, metadata)
     exchange.wallet_id = command.wallet_id

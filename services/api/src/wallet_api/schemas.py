@@ -8,12 +8,13 @@ from uuid import UUID
 import msgspec
 from litestar.params import PathParameter, QueryParameter
 
+from wallet_common.currencies import LENGTH_MAX, PATTERN
 from wallet_common.events import Envelope
 
 # `$` alone lets a final newline pass; so written they mean the same to Python and to JSON Schema.
 _KEY = r"^[!-~]{1,128}$(?!\n)"
 _WALLET_ID = r"^[A-Za-z0-9][A-Za-z0-9_.:-]{0,127}$(?!\n)"
-_CURRENCY = r"^[A-Z]{3}$(?!\n)"
+_CURRENCY = rf"^{PATTERN}$(?!\n)"
 
 WALLET_ID = re.compile(_WALLET_ID)
 OWNER_ID = re.compile(_KEY)
@@ -22,10 +23,13 @@ WalletId = Annotated[str, msgspec.Meta(pattern=_WALLET_ID, max_length=128, examp
 WalletPath = Annotated[str, PathParameter(pattern=_WALLET_ID, max_length=128)]
 Key = Annotated[str, msgspec.Meta(pattern=_KEY, max_length=128)]
 OwnerId = Annotated[str, msgspec.Meta(pattern=_KEY, max_length=128, examples=["ada-lovelace"])]
-CurrencyCode = Annotated[str, msgspec.Meta(pattern=_CURRENCY, max_length=3, examples=["USD"])]
+CurrencyCode = Annotated[
+    str, msgspec.Meta(pattern=_CURRENCY, max_length=LENGTH_MAX, examples=["USD"])
+]
+CurrencyPath = Annotated[str, PathParameter(pattern=_CURRENCY, max_length=LENGTH_MAX)]
 # The framework looks at a query parameter's own constraints, not at those of its type.
 OwnerQuery = Annotated[str | None, QueryParameter(pattern=_KEY, max_length=128)]
-CurrencyQuery = Annotated[str | None, QueryParameter(pattern=_CURRENCY, max_length=3)]
+CurrencyQuery = Annotated[str | None, QueryParameter(pattern=_CURRENCY, max_length=LENGTH_MAX)]
 WalletQuery = Annotated[
     str | None, QueryParameter(name="walletId", pattern=_WALLET_ID, max_length=128)
 ]
@@ -66,25 +70,6 @@ class TransferBody(MoneyBody, forbid_unknown_fields=True, rename="camel", kw_onl
 
     to_wallet_id: WalletId
     quote_id: UUID | None = None
-
-
-class BatchCommand(MoneyBody, forbid_unknown_fields=True, rename="camel", kw_only=True):
-    """One command of a batch; `toWalletId` is a transfer's."""
-
-    type: Literal["deposit", "withdraw", "transfer"]
-    wallet_id: WalletId
-    to_wallet_id: WalletId | None = None
-
-
-class BatchBody(
-    msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", kw_only=True
-):
-    """Many commands; `atomic` is false: each has its own outcome."""
-
-    commands: Annotated[list[BatchCommand], msgspec.Meta(min_length=1, max_length=1_000)]
-    # Not false by default: what was said is told from what was not (see `strict`).
-    atomic: bool | msgspec.UnsetType = msgspec.UNSET
-    request_id: Key | None = None
 
 
 class WalletAnswer(msgspec.Struct, rename="camel", kw_only=True):
@@ -166,12 +151,6 @@ class BatchResult(msgspec.Struct, rename="camel"):
     index: int
     status: int
     body: msgspec.Raw
-
-
-class BatchAnswer(msgspec.Struct, rename="camel", kw_only=True):
-    batch_id: str
-    atomic: bool
-    results: list[BatchResult]
 
 
 class TransferView(TransferAnswer, rename="camel", kw_only=True):

@@ -34,7 +34,7 @@ _FIELDS: Final = {
     "payload": "What is particular to this type.",
     "amount": "Decimal, as text, with exactly the decimals of `currency`; always positive, the type"
     " tells the direction.",
-    "currency": "ISO 4217, three capital letters.",
+    "currency": "ISO 4217, or an asset with its decimals in its code, such as `BTC.8`.",
     "newBalance": "The balance of `walletId` after this event: decimal, as text; absent if it did"
     " not change.",
     "ownerId": "Whose wallet it is, if anybody's.",
