@@ -78,6 +78,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("GET", "/v1/fees"): _OWN_READS,
     # Each of its commands has its own rule besides.
     ("POST", "/v1/batches"): _OWN_WRITES,
+    ("POST", "/v1/batches/stream"): _OWN_WRITES,
     ("GET", "/v1/wallets/{wallet_id}/statement"): _OWN_READS,
     ("GET", "/v1/wallets/{wallet_id}/explain"): AUDITORS,
     ("GET", "/v1/accounts"): _READERS,

@@ -20,6 +20,7 @@ from wallet_api import (
     admin_books,
     admin_letters,
     admin_owners,
+    batch_streams,
     batches,
     explain,
     feed,
@@ -52,7 +53,7 @@ AnyRequest = Request[Any, Any, Any]
 _STRICT: Final = tuple(
     handler
     for module in (
-        *(routes, standing, wallet_limits, holds, reversals, fx, fees, batches),
+        *(routes, standing, wallet_limits, holds, reversals, fx, fees, batches, batch_streams),
         *(lists, reads, statements, explain, accounts, feed),
         *(admin_audit, admin_books, admin_letters, admin_owners),
     )

@@ -59,8 +59,8 @@ async def carry_out_batch(
     """
     key = strict.idempotency_key(exchange.headers, data.request_id)
     exchange.request_id = key
-    asked = [_command(books, key, index, each) for index, each in enumerate(data.commands)]
-    batch_id = new_id() if key is None else str(uuid5(_BATCHES, key))
+    asked = [command(books, key, index, each) for index, each in enumerate(data.commands)]
+    batch_id = id_of(key)
     exchange.is_rehearsal = dry_run == "true"
     if exchange.is_rehearsal or data.atomic is True:
         results = await _at_once(books, exchange, asked, is_atomic=data.atomic is True)
@@ -70,6 +70,14 @@ async def carry_out_batch(
     record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
     # Every command's event names this row, so it is there before the first of them commits.
     await record_rows(books.database.primary, [record.row(_CREATED)])
+    answered = await outcomes(books, exchange, asked)
+    return BatchAnswer(batch_id=batch_id, atomic=False, results=_results(answered))
+
+
+async def outcomes(
+    books: Books, exchange: Exchange, asked: Sequence[Ask]
+) -> Sequence[tuple[int, bytes]]:
+    """Return status and body of each command, in order: what its single request would get."""
     # All are queued before the first is awaited; only a transfer has more steps to take.
     submitted = [_submit(books, exchange, command) for command in asked]
     transfers = {
@@ -85,7 +93,7 @@ async def carry_out_batch(
     ]
     # What the commands have noted there is true of each, not of the batch.
     exchange.is_audited, exchange.is_replay = True, False
-    return BatchAnswer(batch_id=batch_id, atomic=False, results=_results(answered))
+    return answered
 
 
 async def _at_once(
@@ -149,7 +157,12 @@ def _results(answered: Sequence[tuple[int, bytes]]) -> list[BatchResult]:
     return [BatchResult(index, status, Raw(body)) for index, (status, body) in enumerate(answered)]
 
 
-def _command(books: Books, key: str | None, index: int, data: BatchCommand) -> Ask:
+def id_of(key: str | None) -> str:
+    """Return the id of a batch: the same for the same key."""
+    return new_id() if key is None else str(uuid5(_BATCHES, key))
+
+
+def command(books: Books, key: str | None, index: int, data: BatchCommand) -> Ask:
     """Read the command at `index`; raises a 400 that names the place."""
     derived = new_id() if key is None else str(uuid5(_BATCHES, f"{key} {index}"))
     try:

@@ -24,7 +24,12 @@ from wallet_api.shortcut import Shortcut
 
 BODY_BYTES_MAX: Final = 65_536
 BATCH_BYTES_MAX: Final = 4_194_304
-_BATCHES: Final = "/v1/batches"
+STREAM_BYTES_MAX: Final = 33_554_432
+STREAMED: Final = "/v1/batches/stream"
+# Bodies beside the usual, and how large they may be.
+_LARGER: Final = {"/v1/batches": BATCH_BYTES_MAX, STREAMED: STREAM_BYTES_MAX}
+# So many of the largest are in memory at a time.
+_STREAMED_MAX: Final = 2
 # So much of a body that is too large is still received, and dropped: hanging up on a client that
 # sends makes it lose the answer.
 _DROPPED_BYTES_MAX: Final = 16_777_216
@@ -54,7 +59,7 @@ class Edge:
         self._shortcut = shortcut
         self._books = books
         self._trusted = networks(books.settings.trusted_proxies)
-        self._under_way = 0
+        self._under_way = self._streamed = 0
 
     def end_streams(self) -> None:
         """End the answers that would never end by themselves."""
@@ -89,7 +94,10 @@ class Edge:
         under_way = self._under_way - len(self._books.streams)
         if under_way >= self._books.settings.concurrency_max:
             raise busy("Too many requests at once; send the same request again.")
+        if exchange.path == STREAMED and self._streamed >= _STREAMED_MAX:
+            raise busy("Other streams of commands are carried out; send this one again.")
         self._under_way += 1
+        self._streamed += exchange.path == STREAMED
         try:
             # Before anything else is done for a client, also for one that has the wrong address.
             await self._books.door.count_client(exchange)
@@ -105,23 +113,23 @@ class Edge:
                 await self._through_framework(exchange, scope, receive, send)
         finally:
             self._under_way -= 1
+            self._streamed -= exchange.path == STREAMED
 
     async def _read_body(self, exchange: Exchange, receive: Receive) -> bytes:
         """Return the whole body; raises a 413, what the door raises, or ClientGone."""
-        is_batch = exchange.path == _BATCHES
-        bytes_max = BATCH_BYTES_MAX if is_batch else BODY_BYTES_MAX
+        bytes_max = _LARGER.get(exchange.path, BODY_BYTES_MAX)
         body, size, more = bytearray(), 0, True
-        while more and size <= _DROPPED_BYTES_MAX:
+        while more and size <= max(_DROPPED_BYTES_MAX, bytes_max):
             message = await receive()
             if message["type"] == "http.disconnect":
                 raise ClientGone
             assert message["type"] == "http.request"
             body += message["body"][: bytes_max - len(body)]
             size += len(message["body"])
-            if is_batch and not exchange.is_admitted and size > BODY_BYTES_MAX:
+            if bytes_max > BODY_BYTES_MAX and not exchange.is_admitted and size > BODY_BYTES_MAX:
                 # So much is taken from those alone who may send it.
                 exchange.body = bytes(body)
-                await self._books.door.admit(exchange, _BATCHES)
+                await self._books.door.admit(exchange, exchange.path)
             more = message["more_body"]
         if size > bytes_max:
             exchange.body = bytes(body)

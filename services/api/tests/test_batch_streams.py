@@ -1,0 +1,139 @@
+"""This module is where very many commands are sent as lines, each with an outcome of its own."""
+
+import json
+from collections.abc import Awaitable, Callable
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+Look = Callable[[], Awaitable[tuple[int, ...]]]
+Audited = Callable[[httpx.Response], Awaitable[list[int]]]
+ADDRESS = "/v1/batches/stream"
+LINES = {"Content-Type": "application/x-ndjson"}
+
+
+def deposit(number: int, **more: object) -> dict[str, Any]:
+    """Return a command that succeeds."""
+    asked = {"type": "deposit", "walletId": f"w{number % 7}", "amount": "1.00"}
+    return {**asked, "requestId": f"k{number}", **more}
+
+
+def lines(*commands: dict[str, Any]) -> bytes:
+    return b"".join(json.dumps(each).encode() + b"\n" for each in commands)
+
+
+async def sent(
+    api: httpx.AsyncClient, body: bytes, **headers: str
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Return the outcomes and the lines of progress."""
+    answer = await api.post(ADDRESS, content=body, headers=LINES | headers)
+    assert answer.status_code == 201, answer.text
+    assert answer.headers["Content-Type"].startswith("application/x-ndjson")
+    told = [json.loads(line) for line in answer.content.splitlines()]
+    return [each for each in told if "index" in each], [each for each in told if "done" in each]
+
+
+async def test_each_line_is_answered_in_its_place_with_progress_on_the_way(
+    api: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    """Two and a half thousand deposits: all are there, once, and progress is told each thousand."""
+    outcomes, progress = await sent(api, lines(*map(deposit, range(2_500))))
+
+    assert [each["index"] for each in outcomes] == list(range(2_500))
+    assert {each["status"] for each in outcomes} == {201}
+    assert [(each["done"], each["of"], each["refused"]) for each in progress] == [
+        *((1_000, 2_500, 0), (2_000, 2_500, 0), (2_500, 2_500, 0)),
+    ]
+    assert await sql.fetchval("SELECT sum(balance_minor) FROM wallets") == 250_000
+    assert await sql.fetchval("SELECT count(*) FROM ledger_entries") == 2_500
+
+
+async def test_a_line_that_is_no_command_harms_no_other(api: httpx.AsyncClient) -> None:
+    """It is refused where it stands, as a single request would be; the last may have no end."""
+    body = b"".join(
+        (
+            lines(deposit(1), deposit(2, amount="-1"), deposit(3, walletId="no wallet")),
+            b"{\n\n",
+            lines(deposit(4, type="withdraw", walletId="w9", amount="1.00")),
+            lines(deposit(1, amount="2.00"), deposit(5)).removesuffix(b"\n"),
+        )
+    )
+
+    outcomes, progress = await sent(api, body)
+
+    told = [(each["status"], each["body"].get("code")) for each in outcomes]
+    assert told == [
+        (201, None),
+        (400, "invalid_amount"),
+        (400, "invalid_request"),
+        (400, "malformed_json"),
+        (400, "malformed_json"),
+        (404, "wallet_not_found"),
+        (422, "idempotency_key_reused"),
+        (201, None),
+    ]
+    assert (progress[-1]["done"], progress[-1]["refused"]) == (8, 6)
+
+
+async def test_what_broke_off_is_sent_again_as_a_whole(
+    api: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    """By the stream's key and a line's place: what was done is found done, the rest is done."""
+    commands = [deposit(number) for number in range(30)]
+    for each in commands:
+        del each["requestId"]
+    part, _ = await sent(api, lines(*commands[:20]), **{"Idempotency-Key": "night-17"})
+
+    whole, progress = await sent(api, lines(*commands), **{"Idempotency-Key": "night-17"})
+    other, _ = await sent(api, lines(*commands[:1]))
+
+    assert whole[:20] == part
+    assert progress[-1]["refused"] == 0
+    assert await sql.fetchval("SELECT count(*) FROM ledger_entries") == 31
+    assert other[0]["body"]["requestId"] != part[0]["body"]["requestId"]
+
+
+async def test_the_audit_keeps_one_row_with_the_digest_of_what_was_sent(
+    api: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    """Every operation points to it, and the proof agrees."""
+    await sent(api, lines(*map(deposit, range(10))), **{"Idempotency-Key": "night-17"})
+
+    rows = await sql.fetch("SELECT * FROM api_audit")
+    operations = await sql.fetch("SELECT DISTINCT audit_id FROM operations")
+
+    assert [(row["status"], row["request_id"]) for row in rows] == [(201, "night-17")]
+    assert json.loads(rows[0]["body"])["lines"] == 10
+    assert [row["audit_id"] for row in operations] == [rows[0]["id"]]
+    assert (await api.post("/v1/admin/verify")).json()["ok"]
+
+
+@pytest.mark.parametrize(
+    ("body", "headers", "status", "code"),
+    [
+        (b"", LINES, 400, "invalid_request"),
+        (b"\n" * 100_001, LINES, 400, "invalid_request"),
+        (lines(deposit(1)), {"Content-Type": "application/json"}, 415, "unsupported_media_type"),
+        (b"x" * 33_554_433, LINES, 413, "body_too_large"),
+        (lines(deposit(1)), LINES | {"Idempotency-Key": "a b"}, 400, "invalid_request"),
+    ],
+)
+async def test_what_is_no_stream_of_commands_is_refused_as_a_whole(
+    api: httpx.AsyncClient,
+    audited: Audited,
+    books: Look,
+    body: bytes,
+    headers: dict[str, str],
+    status: int,
+    code: str,
+) -> None:
+    """Nothing of it happens, and it leaves its audit row."""
+    before = await books()
+
+    answer = await api.post(ADDRESS, content=body, headers=headers)
+
+    assert (answer.status_code, answer.json()["code"]) == (status, code)
+    assert await books() == before
+    assert await audited(answer) == [status]
