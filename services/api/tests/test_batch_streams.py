@@ -77,6 +77,26 @@ async def test_a_line_that_is_no_command_harms_no_other(api: httpx.AsyncClient) 
     assert (progress[-1]["done"], progress[-1]["refused"]) == (8, 6)
 
 
+async def test_lines_are_carried_out_as_if_one_after_the_other(
+    api: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    """What a transfer brings is there for the next line; so is a wallet that a line has opened."""
+    chain: list[dict[str, Any]] = [deposit(0, walletId="w0", amount="5.00")]
+    for number in range(40):
+        asked = {"walletId": f"w{number}", "amount": "5.00", "requestId": f"t{number}"}
+        chain += [
+            deposit(number + 1, walletId=f"w{number + 1}", amount="0.01"),
+            {"type": "transfer", "toWalletId": f"w{number + 1}", **asked},
+        ]
+    chain.append({"type": "withdraw", "walletId": "w40", "amount": "5.00", "requestId": "last"})
+
+    outcomes, _ = await sent(api, lines(*chain))
+
+    assert {each["status"] for each in outcomes} == {201}
+    balances = await sql.fetch("SELECT balance_minor FROM wallets")
+    assert sorted(row["balance_minor"] for row in balances) == [0] + [1] * 40
+
+
 async def test_what_broke_off_is_sent_again_as_a_whole(
     api: httpx.AsyncClient, sql: asyncpg.Connection
 ) -> None:

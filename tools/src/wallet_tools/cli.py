@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
+import httpx
 from aio_pika.exceptions import AMQPError
 
 from wallet_api import openapi, token
@@ -18,6 +19,7 @@ from wallet_tools import (
     audit_export,
     books,
     checkpoints,
+    csv_import,
     dlq,
     event_replay,
     keys,
@@ -47,6 +49,8 @@ examples:
   wallet dlq replay --all          put every letter back into its queue
   wallet events replay --from 2026-01-01T00:00:00Z --to 2026-02-01T00:00:00Z --queue Q
                                    send a time's events once more, to one queue
+  wallet import movements.csv --dry-run
+                                   another system's movements: what would be refused
   wallet partitions                the audit by month: what may be archived
   wallet keys erase OWNER --reason "asked for by mail"
                                    destroy the key of an owner's personal data, for good
@@ -73,6 +77,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # Who reads our words has read enough, as `head` does; nor is anything said at the exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return _PIPE_CLOSED
+    except FileNotFoundError as missing:
+        print(f"wallet: {missing.filename}: there is no such file", file=sys.stderr)
+        return failed
+    except httpx.HTTPError as away:
+        print(f"wallet: not reachable: {away}; run it again to go on", file=sys.stderr)
+        return failed
     except OSError as away:
         print(f"wallet: not reachable: {away}", file=sys.stderr)
         return failed
@@ -104,6 +114,7 @@ def _parser() -> argparse.ArgumentParser:
     event_replay.add(verbs)
     partitions.add(verbs)
     keys.add(verbs)
+    csv_import.add(verbs)
     audit_export.add(verbs)
     role_verbs.add(verbs)
     minting = add_verb(verbs, "token", "mint a bearer token for development", _token)

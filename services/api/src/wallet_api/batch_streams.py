@@ -1,7 +1,7 @@
 """This module is where very many commands come in as lines, and are answered line by line."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -24,7 +24,7 @@ from wallet_api.openapi import refusals
 from wallet_api.problems import Problem, busy, invalid
 from wallet_api.schemas import BatchResult
 from wallet_api.strict import StrictRequest
-from wallet_common.commands import Ask
+from wallet_common.commands import Ask, pays_to
 from wallet_common.errors import Busy
 from wallet_db_orm.audit import record_rows
 
@@ -83,9 +83,9 @@ async def stream_commands(
     Carry out up to 100 000 commands, a line each, every one with its own outcome.
 
     The lines of the answer come in the order of the commands, `{"index", "status", "body"}` as in a
-    batch, with a line of progress behind each thousand. A line that is no command is refused as a
-    single request would be, and the others go on. With an Idempotency-Key, what broke off is sent
-    again as a whole: what was done is found done.
+    batch, with a line of progress behind each thousand. They are carried out as if one after the
+    other. A line that is no command is refused as a single request would be, and the others go on.
+    With an Idempotency-Key, what broke off is sent again as a whole: what was done is found done.
     """
     if request.content_type[0] != _MEDIA_TYPE:
         raise Problem(415, "unsupported_media_type", f"Send {_MEDIA_TYPE} in UTF-8.")
@@ -145,14 +145,38 @@ async def _carried_out(
         except Problem as problem:
             told = problem.document(STREAMED, exchange.trace_id)
             answered[index] = (problem.status, told)
-    try:
-        await _room(books, len(commands))
-        came = await batches.outcomes(books, exchange, list(commands.values()))
-    except Busy:
-        full = busy("Too many requests are waiting; send this command again.")
-        came = [(full.status, full.document(STREAMED, exchange.trace_id))] * len(commands)
-    answered |= dict(zip(commands, came, strict=True))
+    for run in _independent(commands):
+        try:
+            await _room(books, len(run))
+            came = await batches.outcomes(books, exchange, [commands[index] for index in run])
+        except Busy:
+            full = busy("Too many requests are waiting; send this command again.")
+            came = [(full.status, full.document(STREAMED, exchange.trace_id))] * len(run)
+        answered |= dict(zip(run, came, strict=True))
     return [answered[index] for index, _ in part]
+
+
+def _independent(commands: Mapping[int, Ask]) -> Iterator[Sequence[int]]:
+    """
+    Cut the commands, in their order, where one needs what another one's transfer has to bring.
+
+    Those of one wallet are carried out in their order anyway; a transfer's recipient is reached
+    later, and has to be there before.
+    """
+    run: list[int] = []
+    touched: set[str] = set()
+    paid: set[str] = set()
+    for index, command in commands.items():
+        to = pays_to(command)
+        if command.wallet_id in paid or to in touched:
+            yield run
+            run, touched, paid = [], set(), set()
+        run.append(index)
+        touched.add(command.wallet_id)
+        if to is not None:
+            paid.add(to)
+    if run:
+        yield run
 
 
 async def _room(books: Books, commands: int) -> None:

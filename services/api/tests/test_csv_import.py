@@ -1,0 +1,143 @@
+"""This module is where another system's movements come in from a CSV file."""
+
+import asyncio
+import json
+import subprocess
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import httpx
+import pytest
+
+from wallet_tools import cli
+
+Start = Callable[..., tuple[subprocess.Popen[bytes], str]]
+MOVEMENTS = """\
+type,walletId,toWalletId,amount,reference,occurredAt
+deposit,ada,,100.00,"opening, 2019",2019-01-02T03:04:05Z
+deposit,bob,,1,,
+transfer,ada,bob,30.00,rent,2019-02-01T00:00:00Z
+withdraw,bob,,6.00,,
+withdraw,bob,,600.00,too much,
+"""
+
+
+@pytest.fixture
+async def served(start_api: Start) -> AsyncIterator[httpx.AsyncClient]:
+    """Yield a client of an API process, which the command can reach as well."""
+    async with httpx.AsyncClient(base_url=start_api()[1], timeout=30) as client:
+        yield client
+
+
+@pytest.fixture
+def movements(tmp_path: Path) -> Path:
+    """Return a file of movements, of which the last cannot be."""
+    path = tmp_path / "movements.csv"
+    path.write_text(MOVEMENTS)
+    return path
+
+
+async def imported(served: httpx.AsyncClient, path: Path, *options: str) -> tuple[int, Any]:
+    """Return the exit code and the report of `wallet import`."""
+    report = path.with_suffix(".json")
+    asked = ["import", str(path), "--url", str(served.base_url), "--report", str(report), *options]
+    code = await asyncio.to_thread(cli.main, asked)
+    return code, json.loads(report.read_text()) if report.exists() else None
+
+
+async def test_what_a_file_says_is_done_in_its_order_and_proved(
+    served: httpx.AsyncClient, movements: Path
+) -> None:
+    """The refused line is named, each ledger agrees, and the first times are kept."""
+    code, report = await imported(served, movements)
+
+    assert code == 1
+    assert (report["rows"], report["done"]) == (5, 4)
+    assert [(each["line"], each["code"]) for each in report["refused"]] == [
+        (6, "insufficient_funds")
+    ]
+    assert [(each["walletId"], each["moved"], each["agrees"]) for each in report["wallets"]] == [
+        *(("ada", "70.00", True), ("bob", "25.00", True)),
+    ]
+    entries = (await served.get("/v1/wallets/ada/ledger")).json()["items"]
+    assert [each["metadata"] for each in entries] == [
+        {"occurredAt": "2019-02-01T00:00:00Z"},
+        {"occurredAt": "2019-01-02T03:04:05Z"},
+    ]
+    assert entries[1]["reference"] == "opening, 2019"
+
+
+async def test_a_file_that_is_imported_again_changes_nothing(
+    served: httpx.AsyncClient, movements: Path, sql: asyncpg.Connection
+) -> None:
+    """Whether it broke off or not: each line has its key, and a file of other content others."""
+    await imported(served, movements)
+    before = await sql.fetchval("SELECT count(*) FROM ledger_entries")
+
+    _, report = await imported(served, movements)
+
+    assert await sql.fetchval("SELECT count(*) FROM ledger_entries") == before
+    assert report["done"] == 4
+    assert report["agrees"]
+    movements.write_text(MOVEMENTS.replace("opening", "the opening"))
+    await imported(served, movements)
+    assert await sql.fetchval("SELECT count(*) FROM ledger_entries") == 2 * before
+
+
+async def test_a_rehearsal_foresees_what_lacks_and_sends_nothing(
+    served: httpx.AsyncClient, movements: Path, sql: asyncpg.Connection
+) -> None:
+    """From the balances that are there, each line on what the ones before it leave."""
+    code, report = await imported(served, movements, "--dry-run")
+
+    assert code == 1
+    assert [each["line"] for each in report["refused"]] == [6]
+    assert "25.00" in report["refused"][0]["detail"]
+    assert await sql.fetchval("SELECT count(*) FROM api_audit") == 0
+
+
+async def test_what_the_ledger_does_not_have_is_seen(
+    served: httpx.AsyncClient, movements: Path, sql: asyncpg.Connection
+) -> None:
+    """A key that was used for something else before cannot pass for the file's."""
+    movements.write_text("type,walletId,amount,requestId\ndeposit,ada,5.00,k1\n")
+    await served.post("/v1/wallets/ada/deposit", json={"amount": "4.00", "requestId": "k1"})
+
+    code, report = await imported(served, movements)
+
+    assert code == 1
+    assert report["refused"][0]["code"] == "idempotency_key_reused"
+    assert report["wallets"] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        ("", "names no column amount, type, walletId"),
+        ("type,walletId,amount,colour\n", "unknown columns: colour"),
+        ("type,walletId,amount\ngift,ada,1\n", "line 2: type is none of"),
+        ("type,walletId,amount\ndeposit,ada,1e3\n", "line 2: amount must be a positive decimal"),
+        ("type,walletId,amount\ndeposit,ada\n", "line 2: has not as many cells"),
+        ("type,walletId,amount\ndeposit,ada,1,2\n", "line 2: has not as many cells"),
+        ("type,walletId,amount\ntransfer,ada,1\n", "line 2: toWalletId is what"),
+        ("type,walletId,amount,occurredAt\ndeposit,ada,1,soon\n", "line 2: Invalid isoformat"),
+    ],
+)
+async def test_a_file_that_is_none_is_refused_before_anything_is_sent(
+    served: httpx.AsyncClient,
+    movements: Path,
+    sql: asyncpg.Connection,
+    capsys: pytest.CaptureFixture[str],
+    text: str,
+    told: str,
+) -> None:
+    """With the line and what is wrong with it."""
+    movements.write_text(text)
+
+    code, report = await imported(served, movements)
+
+    assert (code, report) == (1, None)
+    assert told in capsys.readouterr().err
+    assert await sql.fetchval("SELECT count(*) FROM api_audit") == 0

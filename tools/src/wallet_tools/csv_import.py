@@ -1,0 +1,298 @@
+"""This module is where another system's movements come in from a file: `wallet import`."""
+
+import argparse
+import csv
+import json
+import os
+import sys
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime
+from hashlib import sha256
+from itertools import islice
+from pathlib import Path
+from typing import Any, Final
+
+import httpx
+
+from wallet_common.errors import InvalidAmount
+from wallet_common.money import parse_amount, render
+from wallet_tools.command import Refused, add_verb, print_json
+
+_REQUIRED: Final = frozenset({"type", "walletId", "amount"})
+_KNOWN: Final = (*sorted(_REQUIRED), "toWalletId", "requestId", "reference", "occurredAt")
+_TYPES: Final = frozenset({"deposit", "withdraw", "transfer"})
+# So many rows are sent at a time, and so long one such part may take.
+_PART: Final = 10_000
+_TIMEOUT_S: Final = 600.0
+_PAGE: Final = 200
+_CREATED: Final = 201
+_WRONG_SHOWN: Final = 20
+_HELP: Final = """\
+carry out the movements of a CSV file, in its order, over HTTP
+
+The first line names the columns: type (deposit, withdraw, transfer), walletId, amount, and if you
+like toWalletId, requestId, reference, occurredAt. When it happened at first is kept in the metadata
+of the entry (`occurredAt`): the books' own times are those of the import. A row without a requestId
+gets one from the file's content and its line, so an import that broke off is run again as a whole:
+what was done is found done."""
+_EPILOG: Final = """\
+examples:
+  wallet import movements.csv --dry-run        read it all, and say what would be refused
+  wallet import movements.csv --report r.json  do it, then hold every wallet's ledger against it
+
+WALLET_TOKEN holds the bearer token of a caller with the role payments or admin."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A movement, as a command of a batch, and the file's line that it ends on."""
+
+    line: int
+    command: Mapping[str, Any]
+
+
+@dataclass(slots=True)
+class Report:
+    """What came of a file."""
+
+    file: str
+    sha256: str
+    rows: int
+    done: int = 0
+    refused: list[dict[str, Any]] = field(default_factory=list)
+    wallets: list[dict[str, Any]] = field(default_factory=list)
+
+    @property
+    def agrees(self) -> bool:
+        return all(each["agrees"] for each in self.wallets)
+
+
+def add(verbs: Any) -> None:  # noqa: ANN401  # argparse's own
+    """Add the verb."""
+    parser = add_verb(verbs, "import", _HELP.partition("\n")[0], _import)
+    parser.description, parser.epilog = _HELP, _EPILOG
+    parser.formatter_class = argparse.RawDescriptionHelpFormatter
+    parser.add_argument("file", type=Path)
+    parser.add_argument("--url", default="http://127.0.0.1:3000", help="(%(default)s)")
+    parser.add_argument("--dry-run", action="store_true", help="read and check; nothing is sent")
+    parser.add_argument(
+        "--currency", default="USD", help="of wallets that are not there yet (default: %(default)s)"
+    )
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON")
+
+
+def _import(options: argparse.Namespace) -> int:
+    content: bytes = options.file.read_bytes()
+    digest = sha256(content).hexdigest()
+    rows = read(content.decode("utf-8-sig"), digest)
+    report = Report(str(options.file), digest, len(rows))
+    token = os.environ.get("WALLET_TOKEN", "")
+    headers = {"Authorization": f"Bearer {token}"} if token else {}
+    with httpx.Client(base_url=options.url, headers=headers, timeout=_TIMEOUT_S) as api:
+        if options.dry_run:
+            foresee(api, rows, report, options.currency)
+        else:
+            outcomes = carry_out(api, rows, report)
+            prove(api, rows, outcomes, report)
+    told = asdict(report) | {"agrees": report.agrees}
+    if options.report:
+        options.report.write_text(json.dumps(told, indent=2) + "\n", "utf-8")
+    else:
+        print_json(told)
+    return 0 if not report.refused and report.agrees else 1
+
+
+def read(text: str, digest: str) -> Sequence[Row]:
+    """Return the file's movements; raises Refused, naming lines, if any is none."""
+    reader = csv.DictReader(text.splitlines(), strict=True)
+    columns = set(reader.fieldnames or ())
+    if missing := _REQUIRED - columns:
+        raise Refused(f"the first line names no column {', '.join(sorted(missing))}")
+    if unknown := columns - set(_KNOWN):
+        raise Refused(f"unknown columns: {', '.join(sorted(unknown))}; known: {', '.join(_KNOWN)}")
+    rows, wrong = [], []
+    try:
+        for cells in reader:
+            line = reader.line_num
+            try:
+                rows.append(Row(line, _command(cells, f"import:{digest[:16]}:{line}")))
+            except ValueError as error:
+                wrong.append(f"line {line}: {error}")
+    except csv.Error as error:
+        raise Refused(f"line {reader.line_num}: {error}") from None
+    if wrong:
+        more = f"\n… and {len(wrong) - _WRONG_SHOWN} more" if len(wrong) > _WRONG_SHOWN else ""
+        raise Refused("nothing was sent\n" + "\n".join(wrong[:_WRONG_SHOWN]) + more)
+    return rows
+
+
+def _command(cells: Mapping[str | None, str | None], key: str) -> Mapping[str, Any]:
+    given = {name: value for name, value in cells.items() if name is not None and value}
+    if None in cells or None in cells.values():
+        message = "has not as many cells as there are columns"
+        raise ValueError(message)
+    if given.get("type") not in _TYPES:
+        message = f"type is none of {', '.join(sorted(_TYPES))}"
+        raise ValueError(message)
+    if ("toWalletId" in given) != (given["type"] == "transfer"):
+        message = "toWalletId is what a transfer has, and nothing else"
+        raise ValueError(message)
+    if "walletId" not in given:
+        message = "walletId is empty"
+        raise ValueError(message)
+    try:
+        parse_amount(given.get("amount", ""))
+    except InvalidAmount as error:
+        message = f"amount {error}"
+        raise ValueError(message) from None
+    occurred_at = given.pop("occurredAt", None)
+    if occurred_at is not None:
+        datetime.fromisoformat(occurred_at)
+        given["metadata"] = {"occurredAt": occurred_at}  # type: ignore[assignment]  # an object
+    return {"requestId": key} | given
+
+
+def carry_out(
+    api: httpx.Client, rows: Sequence[Row], report: Report
+) -> Mapping[int, Mapping[str, Any]]:
+    """Send the rows in their order; return the answers of those that were carried out, by line."""
+    done: dict[int, Mapping[str, Any]] = {}
+    for part in _parts(rows):
+        lines = b"".join(json.dumps(row.command).encode() + b"\n" for row in part)
+        told = {"Content-Type": "application/x-ndjson"}
+        with api.stream("POST", "/v1/batches/stream", content=lines, headers=told) as answer:
+            if answer.status_code != _CREATED:
+                answer.read()
+                raise Refused(f"{answer.status_code}: {answer.text}; run it again to go on")
+            for line in answer.iter_lines():
+                outcome = json.loads(line)
+                if "index" not in outcome:
+                    continue
+                row = part[outcome["index"]]
+                if outcome["status"] == _CREATED:
+                    done[row.line] = outcome["body"]
+                else:
+                    report.refused.append(_refusal(row, outcome["body"]))
+        report.done = len(done)
+        told_rows = f"{len(done) + len(report.refused):,} of {len(rows):,} rows"
+        print(f"wallet import: {told_rows}", file=sys.stderr)
+    return done
+
+
+def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
+    left = iter(rows)
+    while part := list(islice(left, _PART)):
+        yield part
+
+
+def foresee(api: httpx.Client, rows: Sequence[Row], report: Report, currency: str) -> None:
+    """
+    Say which rows would be refused for lack of money, from the balances of now on.
+
+    Without fees, limits and the status of wallets, which may be others when it is done.
+    """
+    kept: dict[str, int] = {}
+    currencies: dict[str, str] = {}
+    for row in rows:
+        for wallet_id in filter(None, map(row.command.get, ("walletId", "toWalletId"))):
+            if wallet_id not in kept:
+                found = _wallet(api, wallet_id)
+                currencies[wallet_id] = found["currency"] if found else currency
+                kept[wallet_id] = _minor(found["available"], found["currency"]) if found else 0
+        try:
+            _move(row.command, kept, currencies)
+            report.done += 1
+        except (ValueError, InvalidAmount) as error:
+            report.refused.append(_refusal(row, {"code": "foreseen", "detail": str(error)}))
+
+
+def _move(command: Mapping[str, Any], kept: dict[str, int], currencies: Mapping[str, str]) -> None:
+    wallet_id, to = command["walletId"], command.get("toWalletId")
+    minor = parse_amount(command["amount"]).to_minor(currencies[wallet_id])
+    if command["type"] == "deposit":
+        kept[wallet_id] += minor
+        return
+    if minor > kept[wallet_id]:
+        message = f"{render(kept[wallet_id], currencies[wallet_id])} would be available"
+        raise ValueError(message)
+    if to is not None and currencies[to] != currencies[wallet_id]:
+        message = "the wallets are kept in different currencies"
+        raise ValueError(message)
+    kept[wallet_id] -= minor
+    if to is not None:
+        kept[to] += minor
+
+
+def _wallet(api: httpx.Client, wallet_id: str) -> Any:  # noqa: ANN401  # JSON
+    answer = api.get(f"/v1/wallets/{wallet_id}")
+    if answer.status_code == httpx.codes.NOT_FOUND:
+        return None
+    if answer.status_code != httpx.codes.OK:
+        raise Refused(f"{answer.status_code}: {answer.text}")
+    return answer.json()
+
+
+def _minor(amount: str, currency: str) -> int:
+    sign, digits = (-1, amount[1:]) if amount.startswith("-") else (1, amount)
+    try:
+        return sign * parse_amount(digits).to_minor(currency)
+    except InvalidAmount:
+        return 0
+
+
+def prove(
+    api: httpx.Client, rows: Sequence[Row], done: Mapping[int, Mapping[str, Any]], report: Report
+) -> None:
+    """Hold each wallet's ledger against what the file has moved there, by request."""
+    wanted: dict[str, dict[str, int]] = defaultdict(dict)
+    for row in rows:
+        if row.line in done:
+            command = row.command
+            sign = 1 if command["type"] == "deposit" else -1
+            key = command["requestId"]
+            wanted[command["walletId"]][key] = sign
+            if "toWalletId" in command:
+                wanted[command["toWalletId"]][key] = 1
+    amounts = {row.command["requestId"]: row.command["amount"] for row in rows}
+    for wallet_id, keys in sorted(wanted.items()):
+        found, currency = _ledger(api, wallet_id, set(keys))
+        expected = {
+            key: sign * parse_amount(amounts[key]).to_minor(currency) for key, sign in keys.items()
+        }
+        report.wallets.append(
+            {
+                "walletId": wallet_id,
+                "currency": currency,
+                "rows": len(keys),
+                "moved": render(sum(expected.values()), currency),
+                "inLedger": render(sum(found.values()), currency),
+                "agrees": found == expected,
+            }
+        )
+
+
+def _ledger(api: httpx.Client, wallet_id: str, keys: set[str]) -> tuple[dict[str, int], str]:
+    """Return what the wallet's entries of these requests have moved, and its currency."""
+    found: dict[str, int] = {}
+    currency, cursor = "", None
+    while len(found) < len(keys):
+        asked = {"limit": _PAGE} | ({"cursor": cursor} if cursor else {})
+        answer = api.get(f"/v1/wallets/{wallet_id}/ledger", params=asked)
+        if answer.status_code != httpx.codes.OK:
+            raise Refused(f"{answer.status_code}: {answer.text}")
+        page = answer.json()
+        for entry in page["items"]:
+            currency = entry["currency"]
+            if entry["requestId"] in keys and entry["counterAccount"] != "@fees":
+                moved = _minor(entry["amount"], currency)
+                found[entry["requestId"]] = found.get(entry["requestId"], 0) + moved
+        cursor = page["nextCursor"]
+        if cursor is None:
+            break
+    return found, currency
+
+
+def _refusal(row: Row, body: Mapping[str, Any]) -> dict[str, Any]:
+    return {"line": row.line, "code": body.get("code"), "detail": body.get("detail")}
