@@ -2,6 +2,7 @@
 
 import csv
 import io
+import re
 from collections.abc import Awaitable, Callable
 from datetime import UTC, datetime, timedelta
 
@@ -214,3 +215,24 @@ async def test_bad_questions_about_accounts(
     answer = await api.get(address)
 
     assert (answer.status_code, answer.json()["code"]) == (status, code)
+
+
+async def test_a_statement_on_paper_has_every_line_on_its_pages(
+    api: httpx.AsyncClient, a_wallet: AWallet
+) -> None:
+    """Whatever letters a reference has, and the same bytes for the same statement."""
+    wallet_id = await a_wallet("100.00")
+    for number in range(60):
+        body = {"amount": "1.00", "reference": f"Müller {number} 東京 {'x' * 200}"}
+        await api.post(f"/v1/wallets/{wallet_id}/withdraw", json=body)
+    until = (await api.get(f"/v1/wallets/{wallet_id}")).json()["updatedAt"]
+    asked = {"format": "pdf", "to": until}
+
+    answer, again = [
+        await api.get(f"/v1/wallets/{wallet_id}/statement", params=asked) for _ in range(2)
+    ]
+
+    assert answer.headers["content-type"] == "application/pdf"
+    assert answer.content.startswith(b"%PDF-")
+    assert answer.content == again.content
+    assert len(re.findall(rb"/Type /Page\b", answer.content)) == 2

@@ -1,5 +1,6 @@
 """This module is where a wallet's statement is told over HTTP, as JSON or for a spreadsheet."""
 
+import asyncio
 import csv
 import io
 from collections.abc import Iterator
@@ -12,6 +13,7 @@ from litestar.di import NamedDependency
 from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery
 
+from wallet_api import paper
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import query, refusals
@@ -37,6 +39,7 @@ class Format(StrEnum):
 
     JSON = "json"
     CSV = "csv"
+    PDF = "pdf"
 
 
 @get(
@@ -60,7 +63,7 @@ async def read_statement(
     Return all that moved `from` a time on and before `to`, with the balances at both.
 
     Without `from` it begins with the wallet, without `to` it ends now. `format=csv` is the same for
-    a spreadsheet.
+    a spreadsheet, `format=pdf` for paper.
     """
     begin = None if since is None else instant("from", since)
     end = None if until is None else instant("to", until)
@@ -85,6 +88,13 @@ async def read_statement(
     )
     if format is Format.JSON:
         return Response(told)
+    if format is Format.PDF:
+        # Ten thousand lines take seconds: not in everybody's way.
+        return Response(
+            await asyncio.to_thread(paper.pages, told),
+            media_type="application/pdf",
+            headers={"Content-Disposition": 'attachment; filename="statement.pdf"'},
+        )
     return Response(
         _sheet(told),
         media_type="text/csv; charset=utf-8; header=present",
