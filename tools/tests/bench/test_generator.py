@@ -15,7 +15,7 @@ from wallet_tools.bench.plan import Load
 from wallet_tools.bench.traffic import Requests, Traffic, traffic_of
 
 REQUEST_ID = re.compile(r'"requestId":"([^"]+)"')
-KINDS = [Load.COLD, Load.HOT, Load.MIXED, Load.REPLAYS, Load.READS, Load.BULK]
+KINDS = [Load.COLD, Load.HOT, Load.MIXED, Load.REPLAYS, Load.HOLDS, Load.READS, Load.BULK]
 _prefixes = (f"t{number}" for number in itertools.count())
 
 

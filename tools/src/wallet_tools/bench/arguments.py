@@ -15,6 +15,7 @@ EPILOG: Final = """\
 loads:
   cold      deposits over many wallets           hot       deposits to one wallet
   mixed     deposits, withdrawals, transfers     replays   deposits, 10 % of them sent before
+  holds     holds placed on 500 wallets
   reads     GET of a wallet, beside a bare handler of the same framework
   bulk      POST /v1/batches, 500 commands a body, counted in commands
   pipeline  deposits with relay, broker and worker running; event lag and backlog

@@ -16,7 +16,7 @@ from wallet_tools.bench.plan import PEAK_CONNECTIONS, Cell, Load, Reference, Run
 from wallet_tools.bench.reference import Pgbench
 from wallet_tools.bench.results import Alternation, ReferenceRun
 from wallet_tools.bench.subject import Subject
-from wallet_tools.bench.traffic import Traffic, traffic_of
+from wallet_tools.bench.traffic import HOLD_WALLETS, Traffic, traffic_of
 
 _LOOK_AT_BACKLOG_S: Final = 0.25
 _FUNDING_CONNECTIONS: Final = 64
@@ -95,14 +95,14 @@ class Bed:
 
     def fund(self, index: int) -> None:
         """Give every wallet money, so that no withdrawal is refused."""
-        traffic = Traffic("fund", self._prefix(), self.wallets)
-        order = Order(
-            url=self.subjects[index].run().api,
-            traffic=traffic,
-            connections=_FUNDING_CONNECTIONS,
-            count=self.wallets,
-        )
-        self._must(self._measure(index, order))
+        for stem, wallets in (("bench", self.wallets), ("hold", HOLD_WALLETS)):
+            order = Order(
+                url=self.subjects[index].run().api,
+                traffic=Traffic("fund", self._prefix(), wallets, stem=stem),
+                connections=_FUNDING_CONNECTIONS,
+                count=wallets,
+            )
+            self._must(self._measure(index, order))
 
     def warm_up(self, index: int) -> None:
         """Run a load that is thrown away: caches, plans and pools are as they will be."""

@@ -23,6 +23,7 @@ _SIZE: Final = f"""
     WHERE c.relkind IN ('r', 'm') AND c.relname <> '{_TRANSIENT}'
         AND n.nspname !~ '^(pg_|information_schema)'
 """  # noqa: S608  # our own name
+_ENTRIES: Final = "SELECT (SELECT count(*) FROM ledger_entries) + (SELECT count(*) FROM holds)"
 _LAG: Final = """
     SELECT count(*), percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP
         (ORDER BY extract(epoch FROM p.processed_at - e.occurred_at) * 1000)
@@ -108,7 +109,8 @@ class Books:
         return page, wrong
 
     def entries(self) -> int:
-        return self._value(self._inside, "SELECT count(*) FROM ledger_entries")
+        """Return how many entries of the ledger and holds there are."""
+        return self._value(self._inside, _ENTRIES)
 
     def backlog(self) -> int:
         """Return how many events have not left yet."""

@@ -12,6 +12,7 @@ BULK_COMMANDS: Final = 500
 PEAK_CONNECTIONS: Final = 64
 PIPELINE_CONNECTIONS: Final = 64
 REPLAYS_CONNECTIONS: Final = 64
+HOLDS_CONNECTIONS: Final = 64
 OPEN_SHARES: Final = (0.25, 0.5, 0.75, 0.9)
 # Seconds that a step needs beside its load: starting, counting, settling.
 _STEP_OVERHEAD_S: Final = 0.8
@@ -23,6 +24,7 @@ class Load(StrEnum):
     HOT = "hot"
     MIXED = "mixed"
     REPLAYS = "replays"
+    HOLDS = "holds"
     READS = "reads"
     BULK = "bulk"
     PIPELINE = "pipeline"
@@ -33,6 +35,7 @@ QUICK_LOADS: Final = (Load.COLD, Load.HOT, Load.MIXED, Load.READS, Load.PIPELINE
 _AT_EACH_CONNECTION_COUNT: Final = (Load.COLD, Load.HOT, Load.MIXED, Load.READS)
 _FIXED_CONNECTIONS: Final = {
     Load.REPLAYS: REPLAYS_CONNECTIONS,
+    Load.HOLDS: HOLDS_CONNECTIONS,
     Load.BULK: BULK_CONNECTIONS,
     Load.PIPELINE: PIPELINE_CONNECTIONS,
 }

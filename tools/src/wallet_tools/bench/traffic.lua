@@ -1,4 +1,4 @@
--- Requests for wrk, made anew for each call. Arguments: kind prefix pool distance batch seed.
+-- Requests for wrk, made anew for each call. Arguments: kind prefix pool distance batch seed stem.
 -- Says in `done`, as one line of JSON, what was sent and what came of it.
 
 local threads = {}
@@ -12,6 +12,7 @@ function init(args)
   kind, prefix = args[1], args[2] .. "-" .. number .. "-"
   pool, distance, batch = tonumber(args[3]), tonumber(args[4]), tonumber(args[5])
   math.randomseed(tonumber(args[6]) + number)
+  stem = args[7]
   head = " HTTP/1.1\r\nHost: " .. wrk.headers["Host"] .. "\r\n"
   if wrk.headers["Authorization"] then
     head = head .. "Authorization: " .. wrk.headers["Authorization"] .. "\r\n"
@@ -21,7 +22,7 @@ function init(args)
 end
 
 local function wallet()
-  return "bench-" .. math.random(0, pool - 1)
+  return stem .. "-" .. math.random(0, pool - 1)
 end
 
 local function post(path, body)
@@ -41,6 +42,12 @@ local function deposit()
 end
 
 local makers = { deposit = deposit }
+
+function makers.hold()
+  fresh = fresh + 1
+  entries = entries + 1
+  return order(wallet(), "holds", fresh, "")
+end
 
 function makers.read()
   return "GET /v1/wallets/" .. wallet() .. head .. "\r\n"

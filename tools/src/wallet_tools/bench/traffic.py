@@ -11,6 +11,8 @@ from wallet_tools.bench.plan import BULK_COMMANDS, Load
 
 FUNDS: Final = "1000000.00"
 REPLAY_EVERY: Final = 10
+# Wallets of their own: what is held on a wallet is looked at by whatever comes to it later.
+HOLD_WALLETS: Final = 500
 _BATCHES: Final = {"bulk", "events", "funds"}
 
 
@@ -20,6 +22,7 @@ class Traffic(msgspec.Struct, frozen=True):
 
     `prefix` makes the ids unique across runs; `distance` is how many requests ago a replayed one
     was sent first, so that it has been answered by then. `authorization` is the header's value.
+    Wallets are called `stem`-n. An entry is one of the ledger, or a hold.
     """
 
     kind: str
@@ -29,6 +32,7 @@ class Traffic(msgspec.Struct, frozen=True):
     batch: int = BULK_COMMANDS
     seed: int = 1
     authorization: str = ""
+    stem: str = "bench"
 
     @property
     def is_write(self) -> bool:
@@ -46,6 +50,8 @@ class Traffic(msgspec.Struct, frozen=True):
 
 def traffic_of(load: Load, prefix: str, wallets: int, connections: int, seed: int) -> Traffic:
     kind = {Load.MIXED: "mixed", Load.REPLAYS: "replays", Load.READS: "read", Load.BULK: "bulk"}
+    if load is Load.HOLDS:
+        return Traffic("hold", prefix, HOLD_WALLETS, 2 * connections, seed=seed, stem="hold")
     pool = 1 if load is Load.HOT else wallets
     return Traffic(kind.get(load, "deposit"), prefix, pool, 2 * connections, seed=seed)
 
@@ -64,6 +70,7 @@ class Requests:
         self._fresh = 0
         makers: dict[str, Callable[[], bytes]] = {
             "deposit": self._deposit,
+            "hold": self._hold,
             "read": self._read,
             "mixed": self._mixed,
             "replays": self._replays,
@@ -82,14 +89,18 @@ class Requests:
         return self._make()
 
     def _wallet(self) -> str:
-        return f"bench-{self._random.randrange(self._traffic.pool)}"
+        return f"{self._traffic.stem}-{self._random.randrange(self._traffic.pool)}"
 
     def _read(self) -> bytes:
         return f"GET /v1/wallets/{self._wallet()}{self._head}\r\n".encode()
 
     def _fund(self) -> bytes:
         self.entries += 1
-        return self._order(f"bench-{self.sent - 1}", "deposit", FUNDS)
+        return self._order(f"{self._traffic.stem}-{self.sent - 1}", "deposit", FUNDS)
+
+    def _hold(self) -> bytes:
+        self.entries += 1
+        return self._order(self._wallet(), "holds")
 
     def _deposit(self) -> bytes:
         self.entries += 1

@@ -53,7 +53,7 @@ def command(
     time = ["-d", f"{seconds}s", "--timeout", f"{_TIMEOUT_S}s"]
     known = ["-H", f"Authorization: {traffic.authorization}"] if traffic.authorization else []
     script = [*known, "-s", str(SCRIPT), url, "--", traffic.kind, traffic.prefix, str(traffic.pool)]
-    rest = [str(traffic.distance), str(traffic.batch), str(traffic.seed)]
+    rest = [str(traffic.distance), str(traffic.batch), str(traffic.seed), traffic.stem]
     return [wrk, *load, *time, *script, *rest]
 
 
