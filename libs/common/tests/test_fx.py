@@ -140,6 +140,20 @@ def test_a_quote_is_good_for_what_it_says_and_no_more(
     assert decided.reason is expected
 
 
+def test_a_conversion_names_the_quote_that_is_not_for_it() -> None:
+    """Also where its amount would make no sense in the wallet's currency."""
+    yen = Wallet("ada", "JPY", "ada", balance_minor=10_000, version=3)
+    around = Surroundings(recipient=EUR, quote=QUOTE, now=NOW)
+
+    decided = decide(yen, transfer(is_conversion=True), around)
+
+    assert isinstance(decided, Rejected)
+    assert (decided.reason, decided.detail) == (
+        Reason.QUOTE_MISMATCH,
+        "The quote is for 10.01 USD into EUR.",
+    )
+
+
 def test_each_side_moves_in_its_own_currency() -> None:
     """The sender pays dollars, the recipient gets euros; both tell the terms."""
     around = Surroundings(recipient=EUR, quote=QUOTE, now=NOW)

@@ -24,9 +24,7 @@ def unfit(
     terms = quote.terms
     asked = (wallet.currency, amount_minor, recipient.currency)
     if (terms.from_currency, terms.from_minor, terms.to_currency) != asked:
-        offered = f"{render(terms.from_minor, terms.from_currency)} {terms.from_currency}"
-        detail = f"The quote is for {offered} into {terms.to_currency}."
-        return Rejected(RejectionReason.QUOTE_MISMATCH, detail=detail)
+        return mismatch(terms)
     if command.is_conversion and wallet.owner_id != recipient.owner_id:
         return Rejected(RejectionReason.OTHER_OWNER)
     if quote.transfer_id is not None:
@@ -35,6 +33,13 @@ def unfit(
     if quote.expires_at <= around.now:
         return Rejected(RejectionReason.QUOTE_EXPIRED)
     return None
+
+
+def mismatch(terms: Exchange) -> Rejected:
+    """Refuse what a quote is not for."""
+    offered = f"{render(terms.from_minor, terms.from_currency)} {terms.from_currency}"
+    detail = f"The quote is for {offered} into {terms.to_currency}."
+    return Rejected(RejectionReason.QUOTE_MISMATCH, detail=detail)
 
 
 def told(exchange: Exchange | None) -> Exchanged | None:
