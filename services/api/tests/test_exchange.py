@@ -72,6 +72,8 @@ async def test_fifty_conversions_of_one_quote_are_one(
         *(api.post(f"/v1/wallets/{ada[0]}/convert", json=body) for _ in range(50))
     )
 
+    used = next(each for each in answers if each.status_code == 422)
+    assert used.json()["instance"] == f"/v1/wallets/{ada[0]}/convert"
     codes = [each.json().get("code", each.status_code) for each in answers]
     assert (codes.count(201), codes.count("quote_used")) == (1, 49)
     balances = [(await api.get(f"/v1/wallets/{each}")).json()["balance"] for each in ada]

@@ -21,8 +21,7 @@ _COSTS: Final = """
 # A schedule that has just been recorded may not have been seen yet.
 _SEEN_AFTER_S: Final = 10
 
-# A fee stands right before what it is for: before both events of a debit, but after a deposit. The
-# outcome is looked at as the service spells it: what cannot be read is K8's.
+# A fee stands right before what it is for: before both events of a debit, but after a deposit.
 FEES: Final = Reading(
     (
         Invariant(
@@ -32,7 +31,15 @@ FEES: Final = Reading(
         ),
         Invariant("F4", "no operation was free that was to cost something", "operations"),
     ),
-    rf"""
+    f"""
+    , unpaid AS MATERIALIZED (
+        SELECT wallet_id, operation_id, max(request_id) AS request_id, max(currency) AS currency,
+            max(amount_minor) AS amount_minor, max(occurred_at) AS occurred_at
+        FROM ledger_entries
+        WHERE type IN ('deposit', 'withdraw', 'transfer_debit', 'fee')
+            AND request_id NOT LIKE '% %' AND EXISTS (SELECT FROM fee_schedules)
+        GROUP BY wallet_id, operation_id HAVING NOT bool_or(type = 'fee')
+    )
     SELECT f.wallet_id AS "walletId",
         json_build_object('walletVersion', f.wallet_version) AS "F3", NULL::json AS "F4"
     FROM ledger_entries AS f
@@ -65,25 +72,16 @@ FEES: Final = Reading(
     FROM ledger_entries AS f WHERE f.type = 'fee_refund' AND f.transfer_id IS NULL
     UNION ALL
     SELECT o.wallet_id, NULL, json_build_object('requestId', o.request_id)
-    FROM operations AS o
-    CROSS JOIN LATERAL (
-        SELECT substring(o.outcome::text FROM '"version":(\d{{1,18}})')::bigint AS version
-    ) AS left_at
-    JOIN ledger_entries AS m ON m.wallet_id = o.wallet_id AND m.operation_id = o.operation_id
-        AND m.counter_account <> '@fees'
-        AND m.wallet_version BETWEEN left_at.version - 1 AND left_at.version
+    FROM unpaid AS m
+    JOIN operations AS o ON o.wallet_id = m.wallet_id AND o.request_id = m.request_id
+        AND o.operation_id = m.operation_id
     CROSS JOIN LATERAL (
         SELECT * FROM fee_schedules
-        WHERE operation = o.type AND currency = m.currency AND recorded_at <= o.occurred_at
+        WHERE operation = o.type AND currency = m.currency AND recorded_at <= m.occurred_at
         ORDER BY id DESC LIMIT 1
     ) AS s
     {_COSTS}
-    WHERE o.outcome::text LIKE '{{"type":"posted"%' AND o.request_id NOT LIKE '% %'
-        AND s.recorded_at < o.occurred_at - interval '{_SEEN_AFTER_S} s' AND {_EXPECTED} > 0
-        AND NOT EXISTS (
-            SELECT FROM ledger_entries AS f
-            WHERE f.wallet_id = o.wallet_id AND f.operation_id = o.operation_id AND f.type = 'fee'
-                AND f.wallet_version BETWEEN m.wallet_version - 2 AND m.wallet_version + 1
-        )
+    WHERE {_EXPECTED} > 0
+        AND s.recorded_at < m.occurred_at - interval '{_SEEN_AFTER_S} s'
     """,  # noqa: S608  # constants
 )

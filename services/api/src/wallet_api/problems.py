@@ -216,6 +216,8 @@ def _address(operation: Operation) -> str:
             return f"/v1/holds/{operation.meaning['holdId']}/{verb}"
         case "deposit_reversal" | "withdraw_reversal" | "transfer_reversal":
             return f"/v1/operations/{operation.meaning['operationId']}/reverse"
+        case "conversion":
+            return f"/v1/wallets/{operation.wallet_id}/convert"
         case verb:
             return f"/v1/wallets/{operation.wallet_id}/{verb}"
 
