@@ -1,10 +1,19 @@
 """This module is where it is told why a wallet stands as it does, from entry to consumer."""
 
+import json
 from collections.abc import Awaitable, Callable
 
 import asyncpg
 import httpx
 
+VERDICT = {
+    "ruleId": "large_transaction",
+    "ruleVersion": 1,
+    "threshold": "10000.00",
+    "observed": "15000.00",
+    "evidence": ["e1"],
+    "flaggedAt": "2026-11-26T12:00:00Z",
+}
 AWallet = Callable[..., Awaitable[str]]
 
 
@@ -80,12 +89,11 @@ async def test_what_the_worker_made_of_an_event_is_told(
     await sql.execute(
         "INSERT INTO fraud_flags (wallet_id, event_id, rule_id, rule_version, reason, verdict,"
         " occurred_at, flagged_at) SELECT wallet_id, id::text, 'large_transaction', 1, 'large',"
-        ' \'{"ruleId": "large_transaction"}\', now(), now()'
-        " FROM events WHERE wallet_id = $1 AND type = 'FundsWithdrawn'",
-        wallet_id,
+        " $2, now(), now() FROM events WHERE wallet_id = $1 AND type = 'FundsWithdrawn'",
+        *(wallet_id, json.dumps(VERDICT)),
     )
 
     entries = (await api.get(f"/v1/wallets/{wallet_id}/explain")).json()["entries"]
 
     assert all(each["event"]["appliedAt"] for each in entries)
-    assert [each["event"]["flags"] for each in entries] == [[{"ruleId": "large_transaction"}], []]
+    assert [each["event"]["flags"] for each in entries] == [[VERDICT], []]

@@ -104,3 +104,19 @@ async def test_without_tokens_a_handed_down_socket_is_a_local_one(
 
     assert ended.returncode == 1
     assert "WALLET_LISTEN_FD: WALLET_AUTH=off is served on loopback only" in ended.stderr
+
+
+async def test_what_is_rehearsed_by_put_arrives_whole(start_api: Start) -> None:
+    """Its length is that of the body that says `dryRun`, so the connection goes on."""
+    _, url = start_api()
+    async with httpx.AsyncClient(base_url=url, timeout=30) as client:
+        await client.post("/v1/wallets", json={"id": "w"})
+        for path, body in (
+            ("/v1/wallets/w/limits", {"overdraft": "1.00"}),
+            ("/v1/fees/deposit/USD", {"flat": "1.00"}),
+            ("/v1/fx/rates/USD/EUR", {"rate": "1"}),
+        ):
+            answer = await client.put(path, params={"dryRun": "true"}, json=body)
+
+            assert answer.json()["dryRun"] is True
+            assert int(answer.headers["Content-Length"]) == len(answer.content)

@@ -243,8 +243,8 @@ def _replay(body: bytes, receive: Receive) -> Receive:
 
 
 def _begin_rehearsed(message: HTTPResponseStartEvent) -> None:
-    """Tell of what would have been a 201 that it is none: the body says so, too."""
-    if message["status"] != _CREATED:
+    """Tell of what would have been done that it was not: no 201, and the body says so, too."""
+    if message["status"] not in {_OK, _CREATED}:
         return
     message["status"] = _OK
     more = len(_REHEARSED) - len(b"}")

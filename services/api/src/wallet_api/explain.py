@@ -3,17 +3,18 @@
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 
 from wallet_api import cursors
-from wallet_api.answers import entry_answer, raw
+from wallet_api.answers import entry_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import query, refusals
 from wallet_api.past_schemas import EventBehind, ExplainedEntry, Explanation, RequestBehind
 from wallet_api.reads import LIMIT_DEFAULT, Cursor, Instant, Limit, position, theirs
-from wallet_api.schemas import WalletPath
+from wallet_api.schemas import FlagAnswer, WalletPath
 from wallet_api.strict import instant
 from wallet_common.money import render
 from wallet_db_orm import explanation, instants, queries
@@ -79,7 +80,7 @@ def _explained(row: Any, behind: Any) -> ExplainedEntry:  # noqa: ANN401  # of q
             id=str(behind.event_id),
             type=behind.event_type,
             applied_at=behind.processed_at,
-            flags=raw(behind.verdicts or "[]"),
+            flags=msgspec.json.decode(behind.verdicts or "[]", type=list[FlagAnswer]),
         ),
     )
 

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 from typing import Final
 
-from litestar.openapi.spec import Link, OpenAPIResponse, Operation
+from litestar.openapi.spec import Link, OpenAPIMediaType, OpenAPIResponse, Operation, Schema
+from litestar.openapi.spec.enums import OpenAPIType
 
 _READ_WALLET: Final = "V1WalletsWalletIdReadWallet"
 _WALLET: Final = "$response.body#/walletId"
@@ -58,6 +59,19 @@ class OfHold(Operation):
             parameters={"hold_id": "$response.body#/holdId"},
         )
         _link(self, readHold=hold)
+
+
+@dataclass
+class AlsoOnPaper(Operation):
+    """Tells the other formats of a statement."""
+
+    def __post_init__(self) -> None:
+        assert self.responses is not None
+        told = self.responses["200"]
+        assert isinstance(told, OpenAPIResponse)
+        assert told.content is not None
+        for media_type in ("text/csv", "application/pdf"):
+            told.content[media_type] = OpenAPIMediaType(schema=Schema(type=OpenAPIType.STRING))
 
 
 def _link(operation: Operation, **links: Link) -> None:

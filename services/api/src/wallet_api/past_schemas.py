@@ -4,7 +4,7 @@ from datetime import datetime
 
 import msgspec
 
-from wallet_api.schemas import EntryAnswer
+from wallet_api.schemas import EntryAnswer, FlagAnswer
 
 
 class AccountAnswer(msgspec.Struct, rename="camel", kw_only=True):
@@ -69,7 +69,7 @@ class EventBehind(msgspec.Struct, rename="camel", kw_only=True):
     id: str
     type: str
     applied_at: datetime | None
-    flags: msgspec.Raw
+    flags: list[FlagAnswer]
 
 
 class ExplainedEntry(msgspec.Struct, rename="camel", kw_only=True):

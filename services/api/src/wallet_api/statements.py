@@ -16,6 +16,7 @@ from litestar.params import FromQuery
 from wallet_api import paper
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
+from wallet_api.links import AlsoOnPaper
 from wallet_api.openapi import query, refusals
 from wallet_api.past_schemas import StatementAnswer, StatementLine
 from wallet_api.problems import Problem, invalid
@@ -48,6 +49,7 @@ class Format(StrEnum):
         200: ResponseSpec(StatementAnswer, generate_examples=False, description="The statement"),
         **refusals(400, 404),
     },
+    operation_class=AlsoOnPaper,
     tags=["past"],
     **query("from", "to", "format"),
 )
