@@ -46,15 +46,7 @@ def charge(
         return Paid(wallet)
     assert schedule is not None, "a fee has its schedule"
     after, entry = post(wallet, EntryType.FEE, -fee_minor)
-    told = FeeTold(
-        amount=render(fee_minor, wallet.currency),
-        currency=wallet.currency,
-        new_balance=render(after.balance_minor, wallet.currency),
-        request_id=command.request_id,
-        operation_id=command.operation_id,
-        schedule_id=schedule.id,
-    )
-    return Paid(after, (Fact(EventType.FEE_CHARGED, told),), entry)
+    return _paid(EventType.FEE_CHARGED, after, entry, command, schedule.id)
 
 
 def give_back(wallet: Wallet, command: ask.RefundTransfer, fee_minor: int) -> Paid:
@@ -62,11 +54,22 @@ def give_back(wallet: Wallet, command: ask.RefundTransfer, fee_minor: int) -> Pa
     if fee_minor == 0:
         return Paid(wallet)
     after, entry = post(wallet, EntryType.FEE_REFUND, fee_minor)
+    return _paid(EventType.FEE_REFUNDED, after, entry, command)
+
+
+def _paid(
+    event_type: EventType,
+    after: Wallet,
+    entry: Entry,
+    command: ask.Deposit | ask.Withdraw | ask.DebitTransfer | ask.RefundTransfer,
+    schedule_id: str | None = None,
+) -> Paid:
     told = FeeTold(
-        amount=render(fee_minor, wallet.currency),
-        currency=wallet.currency,
-        new_balance=render(after.balance_minor, wallet.currency),
+        amount=render(abs(entry.amount_minor), after.currency),
+        currency=after.currency,
+        new_balance=render(after.balance_minor, after.currency),
         request_id=command.request_id,
         operation_id=command.operation_id,
+        schedule_id=schedule_id,
     )
-    return Paid(after, (Fact(EventType.FEE_REFUNDED, told),), entry)
+    return Paid(after, (Fact(event_type, told),), entry)
