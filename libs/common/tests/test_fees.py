@@ -35,6 +35,7 @@ FLAT = FeeSchedule(id="s1", flat_minor=50)
         ({"percent": "2.5"}, 100, 2),
         ({"percent": "0.5"}, 100, 0),
         ({"percent": "100"}, 2**63 - 1, 2**63 - 1),
+        ({"percent": "100", "flat_minor": 2**63 - 1}, 100, 2**63 - 1),
         ({"percent": "0.000000000000000001"}, 2**63 - 1, 0),
         ({"flat_minor": 30, "percent": "1.5", "min_minor": 50, "max_minor": 500}, 100, 50),
         ({"flat_minor": 30, "percent": "1.5", "min_minor": 50, "max_minor": 500}, 3_000, 75),

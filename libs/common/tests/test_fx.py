@@ -64,6 +64,8 @@ def test_nothing_is_worth_more_than_a_wallet_can_hold() -> None:
     """One minor unit beyond the range is refused, and so is what is worth no minor unit."""
     with pytest.raises(InvalidAmount, match="more EUR"):
         exchanged(MAX_MINOR, "USD", "EUR", parse_amount("1.00000000000000001"))
+    with pytest.raises(InvalidAmount, match="more than a wallet can hold"):
+        exchanged(MAX_MINOR + 1, "USD", "EUR", parse_amount("0.1"))
     with pytest.raises(InvalidAmount, match="smallest amount of EUR"):
         exchanged(1, "USD", "EUR", parse_amount("0.5"))
 
@@ -152,6 +154,20 @@ def test_a_conversion_names_the_quote_that_is_not_for_it() -> None:
         Reason.QUOTE_MISMATCH,
         "The quote is for 10.01 USD into EUR.",
     )
+
+
+def test_of_another_owners_quote_nothing_is_told() -> None:
+    """Not even that it is for another currency than the wallet's."""
+    yen = Wallet("bea", "JPY", "bea", balance_minor=10_000, version=3)
+    theirs = replace(QUOTE, owner_id="ada")
+
+    decided = decide(
+        yen,
+        transfer(wallet_id="bea", is_conversion=True),
+        Surroundings(recipient=EUR, quote=theirs, now=NOW),
+    )
+
+    assert decided == Rejected(Reason.QUOTE_NOT_FOUND)
 
 
 def test_each_side_moves_in_its_own_currency() -> None:

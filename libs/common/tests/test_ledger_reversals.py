@@ -9,6 +9,8 @@ from wallet_common.commands import (
     DebitTransfer,
     Deposit,
     ReverseDeposit,
+    ReverseOperation,
+    Reversible,
     is_reversal,
 )
 from wallet_common.facts import EventType, Fact
@@ -166,3 +168,21 @@ def test_a_cancelled_key_is_a_remembered_rejection() -> None:
 def test_reversals_are_known_as_such(command: Command, is_one: bool) -> None:
     """Their refusals are not remembered, so that they can be asked for again."""
     assert is_reversal(command) is is_one
+
+
+def test_nothing_is_forced_beyond_what_a_balance_can_be() -> None:
+    """A wallet that owes nearly all there is cannot be made to owe more than that."""
+    deep = Wallet("w1", "USD", balance_minor=-MAX_MINOR + 1, version=7, floor_minor=-MAX_MINOR)
+    command = ReverseOperation(
+        wallet_id="w1",
+        request_id="k1",
+        operation_id="o2",
+        kind=Reversible.DEPOSIT,
+        reverses="o1",
+        original_minor=500,
+        force=True,
+    )
+
+    refused = decide(deep, command, NOWHERE)
+
+    assert refused == Rejected(RejectionReason.BALANCE_LIMIT_EXCEEDED, "USD")

@@ -97,6 +97,18 @@ async def test_lines_are_carried_out_as_if_one_after_the_other(
     assert sorted(row["balance_minor"] for row in balances) == [0] + [1] * 40
 
 
+async def test_what_comes_back_is_there_for_the_next_line(api: httpx.AsyncClient) -> None:
+    """A transfer that its recipient cannot take is over before its sender is asked again."""
+    await sent(api, lines(deposit(0, walletId="src", amount="10.00"), deposit(1, walletId="full")))
+    await api.put("/v1/wallets/full/limits", json={"maxBalance": "1.00"})
+    transfer = {"type": "transfer", "walletId": "src", "toWalletId": "full", "amount": "10.00"}
+    withdrawal = {"type": "withdraw", "walletId": "src", "amount": "10.00"}
+
+    outcomes, _ = await sent(api, lines(transfer, withdrawal))
+
+    assert [each["status"] for each in outcomes] == [422, 201]
+
+
 async def test_what_broke_off_is_sent_again_as_a_whole(
     api: httpx.AsyncClient, sql: asyncpg.Connection
 ) -> None:

@@ -98,6 +98,29 @@ async def test_a_rehearsal_foresees_what_lacks_and_sends_nothing(
     assert await sql.fetchval("SELECT count(*) FROM api_audit") == 0
 
 
+async def test_a_key_is_its_wallets_and_a_text_stays_as_it_is(
+    served: httpx.AsyncClient, movements: Path
+) -> None:
+    """The same key in two wallets, and a reference with a line break of another script."""
+    movements.write_text(
+        "type,walletId,toWalletId,amount,requestId,reference\n"
+        'deposit,a,,5.00,r1,"one\u2028two"\n'
+        "deposit,b,,7.00,r1,\n"
+        "transfer,b,a,5.00,r1-b,\n"
+        "deposit,a,,5.00,r1-b,\n",
+        "utf-8",
+    )
+
+    code, report = await imported(served, movements)
+
+    assert (code, report["refused"]) == (0, [])
+    assert [(each["moved"], each["agrees"]) for each in report["wallets"]] == [
+        *(("15.00", True), ("2.00", True)),
+    ]
+    entries = (await served.get("/v1/wallets/a/ledger")).json()["items"]
+    assert entries[-1]["reference"] == "one\u2028two"
+
+
 async def test_what_the_ledger_does_not_have_is_seen(
     served: httpx.AsyncClient, movements: Path, sql: asyncpg.Connection
 ) -> None:

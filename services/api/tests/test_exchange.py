@@ -172,6 +172,11 @@ async def test_a_transfer_with_a_quote_says_what_arrived(
             {"fromCurrency": "USD", "toCurrency": "EUR", "amount": "0.01"},
             *(400, "invalid_amount"),
         ),
+        (
+            *("POST", "/v1/fx/quotes"),
+            {"fromCurrency": "USD", "toCurrency": "EUR", "amount": "99999999999999999.99"},
+            *(400, "invalid_amount"),
+        ),
         ("POST", "/v1/wallets/usd/convert", {"toWalletId": "eur"}, 400, "invalid_request"),
         (
             *("POST", "/v1/wallets/usd/convert"),
@@ -206,3 +211,20 @@ async def test_what_makes_no_sense_is_refused_and_leaves_its_audit_row(
     assert (answer.status_code, answer.json()["code"]) == (status, code), answer.text
     assert await books() == before
     assert method == "GET" or await audited(answer) == [status]
+
+
+async def test_residues_that_add_up_are_written_with_the_currencys_decimals(
+    api: httpx.AsyncClient, ada: tuple[str, str]
+) -> None:
+    """Ten halves of a cent are 0.05, and of the account of exchanges -0.25."""
+    for _ in range(10):
+        quote = await quoted(api, "0.05")
+        body = {"toWalletId": ada[1], "quoteId": quote["quoteId"]}
+        assert (await api.post(f"/v1/wallets/{ada[0]}/convert", json=body)).status_code == 201
+
+    accounts = [
+        (await api.get(f"/v1/accounts/{name}?currency=EUR")).json()["balance"]
+        for name in ("@rounding", "@fx:EUR")
+    ]
+
+    assert accounts == ["0.05", "-0.25"]

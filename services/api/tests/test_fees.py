@@ -126,3 +126,34 @@ async def test_a_schedule_that_makes_no_sense_is_refused(
     assert answer.json()["code"] in {"invalid_request", "invalid_amount"}
     assert await audited(answer) == [400]
     assert (await api.get("/v1/fees")).json() == {"items": []}
+
+
+async def test_what_comes_to_a_wallet_in_debt_may_cost_something(
+    api: httpx.AsyncClient, a_wallet: AWallet
+) -> None:
+    """It owes less afterwards, and the proof agrees, though its limits let it owe nothing."""
+    wallet_id = await a_wallet("0")
+    await api.put(f"/v1/wallets/{wallet_id}/limits", json={"overdraft": "50.00"})
+    await api.post(f"/v1/wallets/{wallet_id}/withdraw", json={"amount": "30.00"})
+    await api.put(f"/v1/wallets/{wallet_id}/limits", json={})
+    await price(api, "deposit", flat="1.00")
+
+    done = await api.post(f"/v1/wallets/{wallet_id}/deposit", json={"amount": "5.00"})
+
+    assert (done.json()["balance"], done.json()["fee"]) == ("-26.00", "1.00")
+    assert (await api.post("/v1/admin/verify")).json()["ok"]
+
+
+async def test_fees_beyond_all_measure_are_refused_and_no_fault(api: httpx.AsyncClient) -> None:
+    """What an operation and its fee need is more than any wallet has."""
+    most = "9.223372036854775807"
+    await api.post("/v1/wallets", json={"id": "big", "currency": "BIG.18"})
+    await api.post("/v1/wallets/big/deposit", json={"amount": most})
+    await api.put("/v1/wallets/big/limits", json={"overdraft": most})
+    await api.put("/v1/fees/withdraw/BIG.18", json={"flat": most, "percent": "100"})
+
+    answer = await api.post("/v1/wallets/big/withdraw", json={"amount": "9.2"})
+    paid = await api.post("/v1/wallets/big/withdraw", json={"amount": "1"})
+    more = await api.post("/v1/wallets/big/withdraw", json={"amount": "9"})
+
+    assert [each.status_code for each in (answer, paid, more)] == [201, 422, 422]

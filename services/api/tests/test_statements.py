@@ -236,3 +236,16 @@ async def test_a_statement_on_paper_has_every_line_on_its_pages(
     assert answer.content.startswith(b"%PDF-")
     assert answer.content == again.content
     assert len(re.findall(rb"/Type /Page\b", answer.content)) == 2
+
+
+@pytest.mark.parametrize("format_", ["json", "csv", "pdf"])
+async def test_a_statement_may_begin_with_the_calendar(
+    api: httpx.AsyncClient, a_wallet: AWallet, format_: str
+) -> None:
+    """The first instant there is has no earlier one, in no time zone."""
+    wallet_id = await a_wallet("1.00")
+    asked = {"from": "0001-01-01T00:00:00Z", "format": format_}
+
+    answer = await api.get(f"/v1/wallets/{wallet_id}/statement", params=asked)
+
+    assert answer.status_code == 200, answer.text

@@ -2,20 +2,21 @@
 
 import argparse
 import csv
+import io
 import json
 import os
 import sys
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from hashlib import sha256
-from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
 import httpx
 
+from wallet_common.currencies import is_currency
 from wallet_common.errors import InvalidAmount
 from wallet_common.money import parse_amount, render
 from wallet_tools.command import Refused, add_verb, print_json
@@ -86,7 +87,12 @@ def add(verbs: Any) -> None:  # noqa: ANN401  # argparse's own
 def _import(options: argparse.Namespace) -> int:
     content: bytes = options.file.read_bytes()
     digest = sha256(content).hexdigest()
-    rows = read(content.decode("utf-8-sig"), digest)
+    try:
+        rows = read(content.decode("utf-8-sig"), digest)
+    except UnicodeDecodeError as error:
+        raise Refused(f"{options.file} is not UTF-8: {error}") from None
+    if not is_currency(options.currency):
+        raise Refused(f"{options.currency} is no currency")
     report = Report(str(options.file), digest, len(rows))
     token = os.environ.get("WALLET_TOKEN", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
@@ -106,7 +112,7 @@ def _import(options: argparse.Namespace) -> int:
 
 def read(text: str, digest: str) -> Sequence[Row]:
     """Return the file's movements; raises Refused, naming lines, if any is none."""
-    reader = csv.DictReader(text.splitlines(), strict=True)
+    reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     columns = set(reader.fieldnames or ())
     if missing := _REQUIRED - columns:
         raise Refused(f"the first line names no column {', '.join(sorted(missing))}")
@@ -133,15 +139,15 @@ def _command(cells: Mapping[str | None, str | None], key: str) -> Mapping[str, A
     if None in cells or None in cells.values():
         message = "has not as many cells as there are columns"
         raise ValueError(message)
+    wrong = None
     if given.get("type") not in _TYPES:
-        message = f"type is none of {', '.join(sorted(_TYPES))}"
-        raise ValueError(message)
-    if ("toWalletId" in given) != (given["type"] == "transfer"):
-        message = "toWalletId is what a transfer has, and nothing else"
-        raise ValueError(message)
-    if "walletId" not in given:
-        message = "walletId is empty"
-        raise ValueError(message)
+        wrong = f"type is none of {', '.join(sorted(_TYPES))}"
+    elif ("toWalletId" in given) != (given["type"] == "transfer"):
+        wrong = "toWalletId is what a transfer has, and nothing else"
+    elif "walletId" not in given:
+        wrong = "walletId is empty"
+    if wrong:
+        raise ValueError(wrong)
     try:
         parse_amount(given.get("amount", ""))
     except InvalidAmount as error:
@@ -159,7 +165,8 @@ def carry_out(
 ) -> Mapping[int, Mapping[str, Any]]:
     """Send the rows in their order; return the answers of those that were carried out, by line."""
     done: dict[int, Mapping[str, Any]] = {}
-    for part in _parts(rows):
+    for first in range(0, len(rows), _PART):
+        part = rows[first : first + _PART]
         lines = b"".join(json.dumps(row.command).encode() + b"\n" for row in part)
         told = {"Content-Type": "application/x-ndjson"}
         with api.stream("POST", "/v1/batches/stream", content=lines, headers=told) as answer:
@@ -176,15 +183,9 @@ def carry_out(
                 else:
                     report.refused.append(_refusal(row, outcome["body"]))
         report.done = len(done)
-        told_rows = f"{len(done) + len(report.refused):,} of {len(rows):,} rows"
-        print(f"wallet import: {told_rows}", file=sys.stderr)
+        told_rows = len(done) + len(report.refused)
+        print(f"wallet import: {told_rows:,} of {len(rows):,} rows", file=sys.stderr)
     return done
-
-
-def _parts(rows: Sequence[Row]) -> Iterator[Sequence[Row]]:
-    left = iter(rows)
-    while part := list(islice(left, _PART)):
-        yield part
 
 
 def foresee(api: httpx.Client, rows: Sequence[Row], report: Report, currency: str) -> None:
@@ -246,20 +247,20 @@ def prove(
     api: httpx.Client, rows: Sequence[Row], done: Mapping[int, Mapping[str, Any]], report: Report
 ) -> None:
     """Hold each wallet's ledger against what the file has moved there, by request."""
-    wanted: dict[str, dict[str, int]] = defaultdict(dict)
+    # A key belongs to the wallet that a row begins with; a row that came twice has moved once.
+    wanted: dict[str, dict[str, set[tuple[str, str]]]] = defaultdict(lambda: defaultdict(set))
     for row in rows:
         if row.line in done:
             command = row.command
-            sign = 1 if command["type"] == "deposit" else -1
-            key = command["requestId"]
-            wanted[command["walletId"]][key] = sign
+            amount, key = command["amount"], command["requestId"]
+            sign = "" if command["type"] == "deposit" else "-"
+            wanted[command["walletId"]][key].add((command["walletId"], f"{sign}{amount}"))
             if "toWalletId" in command:
-                wanted[command["toWalletId"]][key] = 1
-    amounts = {row.command["requestId"]: row.command["amount"] for row in rows}
+                wanted[command["toWalletId"]][key].add((command["walletId"], amount))
     for wallet_id, keys in sorted(wanted.items()):
         found, currency = _ledger(api, wallet_id, set(keys))
         expected = {
-            key: sign * parse_amount(amounts[key]).to_minor(currency) for key, sign in keys.items()
+            key: sum(_minor(amount, currency) for _, amount in moved) for key, moved in keys.items()
         }
         report.wallets.append(
             {

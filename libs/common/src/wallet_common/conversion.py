@@ -1,7 +1,7 @@
 """This module is where it is decided whether a transfer may change its money's currency."""
 
 from wallet_common.commands import DebitTransfer
-from wallet_common.fx import Exchange
+from wallet_common.fx import Exchange, Quote
 from wallet_common.money import render
 from wallet_common.payloads import Exchanged
 from wallet_common.postings import wrong_currency
@@ -24,7 +24,7 @@ def unfit(
     terms = quote.terms
     asked = (wallet.currency, amount_minor, recipient.currency)
     if (terms.from_currency, terms.from_minor, terms.to_currency) != asked:
-        return mismatch(terms)
+        return mismatch(wallet, quote)
     if command.is_conversion and wallet.owner_id != recipient.owner_id:
         return Rejected(RejectionReason.OTHER_OWNER)
     if quote.transfer_id is not None:
@@ -35,8 +35,11 @@ def unfit(
     return None
 
 
-def mismatch(terms: Exchange) -> Rejected:
-    """Refuse what a quote is not for."""
+def mismatch(wallet: Wallet, quote: Quote) -> Rejected:
+    """Refuse what a quote is not for; of another owner's nothing is told."""
+    if quote.owner_id not in {None, wallet.owner_id}:
+        return Rejected(RejectionReason.QUOTE_NOT_FOUND)
+    terms = quote.terms
     offered = f"{render(terms.from_minor, terms.from_currency)} {terms.from_currency}"
     detail = f"The quote is for {offered} into {terms.to_currency}."
     return Rejected(RejectionReason.QUOTE_MISMATCH, detail=detail)

@@ -4,7 +4,7 @@ import msgspec
 
 from wallet_common import commands as ask
 from wallet_common.facts import EventType, Fact
-from wallet_common.money import half_even, parse_amount, render
+from wallet_common.money import MAX_MINOR, half_even, parse_amount, render
 from wallet_common.payloads import FeeTold
 from wallet_common.postings import post
 from wallet_common.schedules import FeeSchedule
@@ -31,7 +31,8 @@ def fee_of(schedule: FeeSchedule | None, amount_minor: int) -> int:
     if schedule.percent is not None:
         share = parse_amount(schedule.percent)
         fee_minor += half_even(amount_minor * share.digits, 100 * 10**share.decimals)
-    fee_minor = max(fee_minor, schedule.min_minor)
+    # As much as an entry can be; no wallet has that and an amount besides.
+    fee_minor = min(max(fee_minor, schedule.min_minor), MAX_MINOR)
     return fee_minor if schedule.max_minor is None else min(fee_minor, schedule.max_minor)
 
 

@@ -52,6 +52,9 @@ def exchanged(
 
     Raises InvalidAmount for what is worth nothing, or more than a wallet can hold.
     """
+    if from_minor > MAX_MINOR:
+        message = "is more than a wallet can hold"
+        raise InvalidAmount(message)
     exponent = EXPONENTS[to_currency]
     decimals = EXPONENTS[from_currency] + rate.decimals
     exact, unit = from_minor * rate.digits * 10**exponent, 10**decimals

@@ -10,7 +10,7 @@ from msgspec.structs import replace
 
 from wallet_common import commands as ask, transfer_steps
 from wallet_common.facts import EventType, Fact
-from wallet_common.money import from_minor, render
+from wallet_common.money import MAX_MINOR, from_minor, render
 from wallet_common.payloads import Reversal
 from wallet_common.postings import in_minor, post, too_full, too_poor
 from wallet_common.wallet import (
@@ -34,6 +34,8 @@ def reverse(
     if isinstance(amount_minor, Rejected):
         return amount_minor
     if command.force:
+        if wallet.balance_minor - amount_minor < -MAX_MINOR:
+            return Rejected(RejectionReason.BALANCE_LIMIT_EXCEEDED, wallet.currency)
         # It owes what it lacks: that is as far down as it may be, and no way to spend more.
         floor_minor = min(wallet.floor_minor, wallet.available_minor - amount_minor)
         wallet = replace(wallet, floor_minor=floor_minor)

@@ -56,7 +56,7 @@ def debit(
     if isinstance(amount_minor, Rejected):
         # What is converted is the quote's own amount: only of another currency it makes no sense.
         if command.is_conversion and around.quote is not None:
-            return conversion.mismatch(around.quote.terms)
+            return conversion.mismatch(wallet, around.quote)
         return amount_minor
     if command.to_wallet_id == wallet.id:
         return Rejected(RejectionReason.SAME_WALLET)

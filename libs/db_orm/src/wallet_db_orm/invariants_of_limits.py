@@ -5,7 +5,7 @@ from typing import Final
 from wallet_db_orm.reading import Invariant, Reading
 
 # What a hold has bound leaves whatever is allowed by then, and an administrator may force a
-# reversal. What comes in makes nobody poorer.
+# reversal. What comes in makes nobody poorer, its fee included.
 _OWED: Final = Reading(
     (Invariant("L1", "no wallet owes more than it might when it came to owe it", "the_entries"),),
     """
@@ -24,6 +24,7 @@ _OWED: Final = Reading(
     WHERE l.amount_minor < 0 AND l.balance_after_minor < 0
         AND -l.balance_after_minor > might.minor
         AND o.type IS DISTINCT FROM 'hold_capture'
+        AND NOT (l.type = 'fee' AND o.type IS NOT DISTINCT FROM 'deposit')
         AND (o.meaning ->> 'force') IS DISTINCT FROM 'true'
     """,
 )

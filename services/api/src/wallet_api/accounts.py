@@ -15,7 +15,7 @@ from wallet_api.reads import Instant
 from wallet_api.schemas import CurrencyQuery
 from wallet_api.strict import instant
 from wallet_common import fx
-from wallet_common.currencies import is_currency
+from wallet_common.currencies import EXPONENTS, is_currency
 from wallet_common.money import render
 from wallet_common.wallet import COUNTER_ACCOUNTS
 from wallet_db_orm import accounts
@@ -84,7 +84,9 @@ async def read_account(
 def _answer(account: str, currency: str, found: Balance) -> AccountAnswer:
     balance = render(found.minor, currency)
     if found.residue:
-        balance = f"{_EXACTLY.add(Decimal(balance), found.residue):f}".rstrip("0")
+        whole, _, rest = f"{_EXACTLY.add(Decimal(balance), found.residue):f}".partition(".")
+        rest = rest.rstrip("0").ljust(EXPONENTS[currency], "0")
+        balance = f"{whole}.{rest}" if rest else whole
     return AccountAnswer(account=account, currency=currency, balance=balance)
 
 

@@ -161,20 +161,22 @@ def _independent(commands: Mapping[int, Ask]) -> Iterator[Sequence[int]]:
     Cut the commands, in their order, where one needs what another one's transfer has to bring.
 
     Those of one wallet are carried out in their order anyway; a transfer's recipient is reached
-    later, and has to be there before.
+    later and has to be there before, and what it cannot take comes back to the sender later still.
     """
     run: list[int] = []
     touched: set[str] = set()
     paid: set[str] = set()
+    paying: set[str] = set()
     for index, command in commands.items():
         to = pays_to(command)
-        if command.wallet_id in paid or to in touched:
+        if command.wallet_id in paid or command.wallet_id in paying or to in touched:
             yield run
-            run, touched, paid = [], set(), set()
+            run, touched, paid, paying = [], set(), set(), set()
         run.append(index)
         touched.add(command.wallet_id)
         if to is not None:
             paid.add(to)
+            paying.add(command.wallet_id)
     if run:
         yield run
 

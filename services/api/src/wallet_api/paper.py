@@ -2,13 +2,14 @@
 
 import io
 from collections.abc import Iterator, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Final
 
 from reportlab.lib.pagesizes import A4
 from reportlab.pdfgen.canvas import Canvas
 
 from wallet_api.past_schemas import StatementAnswer, StatementLine
+from wallet_api.strict import in_utc
 
 _WIDTH, _HEIGHT = A4
 _MARGIN: Final = 42.0
@@ -94,4 +95,4 @@ def _cut(canvas: Canvas, text: str, room: float) -> str:
 
 
 def _time(at: datetime) -> str:
-    return f"{at.astimezone(UTC):%Y-%m-%d %H:%M:%S}"
+    return f"{in_utc(at):%Y-%m-%d %H:%M:%S}"

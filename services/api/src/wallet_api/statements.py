@@ -4,7 +4,7 @@ import asyncio
 import csv
 import io
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
@@ -22,7 +22,7 @@ from wallet_api.past_schemas import StatementAnswer, StatementLine
 from wallet_api.problems import Problem, invalid
 from wallet_api.reads import SinceInstant, UntilInstant, theirs
 from wallet_api.schemas import WalletPath
-from wallet_api.strict import instant
+from wallet_api.strict import in_utc, instant
 from wallet_common.money import render
 from wallet_db_orm import instants
 
@@ -141,7 +141,7 @@ def _cells(told: StatementAnswer) -> Iterator[list[object]]:
 
 
 def _time(at: datetime) -> str:
-    return at.astimezone(UTC).isoformat().replace("+00:00", "Z")
+    return in_utc(at).isoformat().replace("+00:00", "Z")
 
 
 def _plain(text: str | None) -> str:

@@ -190,6 +190,11 @@ def instant(name: str, text: str) -> datetime:
     raise invalid(name, "must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
 
 
+def in_utc(at: datetime) -> datetime:
+    """Return the instant in UTC; of the first there is, nothing can be subtracted."""
+    return at.astimezone(UTC) if at.utcoffset() else at.replace(tzinfo=UTC)
+
+
 @cache
 def _decoder(declared: Any) -> msgspec.json.Decoder[Any]:  # noqa: ANN401
     return msgspec.json.Decoder(declared, strict=True)
