@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 async def priced(ledger: "Ledger", *operations: str) -> None:
     """Let such operations cost 0.50."""
     for operation in operations:
-        schedule = FeeSchedule(id=new_id(), flat_minor=50)
+        schedule = FeeSchedule(id="", flat_minor=50)
         audit = [new_id(), "PUT", "/v1/fees", b"{}", "{}", None, 200, *(None,) * 3, "trace", 1]
         await fees.set_fees(
             ledger.database.primary, Priced(Charged(operation), "USD", schedule), audit

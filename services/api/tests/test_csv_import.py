@@ -94,8 +94,40 @@ async def test_a_rehearsal_foresees_what_lacks_and_sends_nothing(
 
     assert code == 1
     assert [each["line"] for each in report["refused"]] == [6]
-    assert "25.00" in report["refused"][0]["detail"]
+    assert report["refused"][0]["code"] == "insufficient_funds"
     assert await sql.fetchval("SELECT count(*) FROM api_audit") == 0
+
+
+async def test_a_rehearsal_refuses_as_the_ledger_does(
+    served: httpx.AsyncClient, movements: Path
+) -> None:
+    """By the same rules: what it foresees is what then comes."""
+    await served.post("/v1/wallets", json={"id": "yen", "currency": "JPY"})
+    await served.post("/v1/wallets", json={"id": "ice"})
+    freezing = {"direction": "both", "reason": "audit"}
+    await served.post("/v1/wallets/ice/freeze", json=freezing)
+    movements.write_text(
+        "type,walletId,toWalletId,amount\n"
+        "deposit,a,,9.00\n"
+        "transfer,a,a,1.00\n"
+        "transfer,a,nobody,1.00\n"
+        "transfer,a,yen,1.00\n"
+        "transfer,a,ice,1.00\n"
+        "deposit,yen,,1.5\n"
+        "withdraw,nobody,,1.00\n"
+        "withdraw,a,,9.00\n"
+    )
+
+    _, foreseen = await imported(served, movements, "--dry-run")
+    _, came = await imported(served, movements)
+
+    told = [[(each["line"], each["code"]) for each in one["refused"]] for one in (foreseen, came)]
+    assert told[0] == told[1]
+    assert [code for _, code in told[0]] == [
+        *("same_wallet", "recipient_not_found", "currency_mismatch", "wallet_frozen"),
+        *("invalid_amount", "wallet_not_found"),
+    ]
+    assert (foreseen["done"], came["done"]) == (2, 2)
 
 
 async def test_a_key_is_its_wallets_and_a_text_stays_as_it_is(

@@ -145,7 +145,8 @@ async def test_a_transfer_with_a_quote_says_what_arrived(
     ("method", "address", "body", "status", "code"),
     [
         ("PUT", "/v1/fx/rates/USD/USD", {"rate": "1"}, 400, "invalid_request"),
-        ("PUT", "/v1/fx/rates/USD/XXX", {"rate": "1"}, 400, "invalid_request"),
+        # Gold has a code, and no minor unit.
+        ("PUT", "/v1/fx/rates/USD/XAU", {"rate": "1"}, 400, "invalid_request"),
         ("PUT", "/v1/fx/rates/usd/EUR", {"rate": "1"}, 400, "invalid_request"),
         ("PUT", "/v1/fx/rates/USD/EUR", {"rate": "0"}, 400, "invalid_amount"),
         ("PUT", "/v1/fx/rates/USD/EUR", {"rate": "-1"}, 400, "invalid_amount"),

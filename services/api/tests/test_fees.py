@@ -31,6 +31,9 @@ async def test_what_is_set_is_in_force_for_the_next_request(
     again = await api.post(f"/v1/wallets/{wallet_id}/withdraw", json=body)
     listed = (await api.get("/v1/fees")).json()["items"]
 
+    read = {name: listed[0][name] for name in ("flat", "percent", "min", "max")}
+    written = await api.put("/v1/fees/withdraw/USD", json=read)
+    assert (written.status_code, written.json()["flat"]) == (200, "0.01")
     assert (set_.json()["percent"], await audited(set_)) == ("10", [200])
     assert [each.json()["fee"] for each in (first, second)] == ["1.00", "0.01"]
     assert again.content == first.content
@@ -104,7 +107,8 @@ async def test_a_part_that_was_taken_back_leaves_the_fee_alone(
     ("address", "body"),
     [
         ("hold/USD", {"flat": "1.00"}),
-        ("deposit/XXX", {"flat": "1.00"}),
+        # Gold has a code, and no minor unit.
+        ("deposit/XAU", {"flat": "1.00"}),
         ("deposit/usd", {"flat": "1.00"}),
         ("deposit/USD", {"flat": "1.001"}),
         ("deposit/USD", {"flat": "-1.00"}),
@@ -112,6 +116,7 @@ async def test_a_part_that_was_taken_back_leaves_the_fee_alone(
         ("deposit/USD", {"percent": "-1"}),
         ("deposit/USD", {"percent": 1}),
         ("deposit/USD", {"min": "2.00", "max": "1.00"}),
+        ("deposit/USD", {"max": "0"}),
         ("deposit/USD", {"max": "99999999999999999.99"}),
         ("deposit/USD", {"free": True}),
     ],

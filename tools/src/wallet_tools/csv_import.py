@@ -13,13 +13,16 @@ from datetime import datetime
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 import httpx
 
 from wallet_common.currencies import is_currency
 from wallet_common.errors import InvalidAmount
 from wallet_common.money import parse_amount, render
+from wallet_common.wallet import Wallet, WalletStatus
 from wallet_tools.command import Refused, add_verb, print_json
+from wallet_tools.foresight import Foresight
 
 _REQUIRED: Final = frozenset({"type", "walletId", "amount"})
 _KNOWN: Final = (*sorted(_REQUIRED), "toWalletId", "requestId", "reference", "occurredAt")
@@ -189,50 +192,38 @@ def carry_out(
 
 
 def foresee(api: httpx.Client, rows: Sequence[Row], report: Report, currency: str) -> None:
-    """
-    Say which rows would be refused for lack of money, from the balances of now on.
-
-    Without fees, limits and the status of wallets, which may be others when it is done.
-    """
-    kept: dict[str, int] = {}
-    currencies: dict[str, str] = {}
+    """Say which rows would be refused by what the wallets have now; see `Foresight`."""
+    foresight = Foresight(currency)
     for row in rows:
         for wallet_id in filter(None, map(row.command.get, ("walletId", "toWalletId"))):
-            if wallet_id not in kept:
-                found = _wallet(api, wallet_id)
-                currencies[wallet_id] = found["currency"] if found else currency
-                kept[wallet_id] = _minor(found["available"], found["currency"]) if found else 0
-        try:
-            _move(row.command, kept, currencies)
+            if wallet_id not in foresight.wallets:
+                foresight.wallets[wallet_id] = _wallet(api, wallet_id)
+        refused = foresight.move(row.command)
+        if refused is None:
             report.done += 1
-        except (ValueError, InvalidAmount) as error:
-            report.refused.append(_refusal(row, {"code": "foreseen", "detail": str(error)}))
+        else:
+            told = {"code": refused.reason.value, "detail": refused.detail}
+            report.refused.append(_refusal(row, told))
 
 
-def _move(command: Mapping[str, Any], kept: dict[str, int], currencies: Mapping[str, str]) -> None:
-    wallet_id, to = command["walletId"], command.get("toWalletId")
-    minor = parse_amount(command["amount"]).to_minor(currencies[wallet_id])
-    if command["type"] == "deposit":
-        kept[wallet_id] += minor
-        return
-    if minor > kept[wallet_id]:
-        message = f"{render(kept[wallet_id], currencies[wallet_id])} would be available"
-        raise ValueError(message)
-    if to is not None and currencies[to] != currencies[wallet_id]:
-        message = "the wallets are kept in different currencies"
-        raise ValueError(message)
-    kept[wallet_id] -= minor
-    if to is not None:
-        kept[to] += minor
-
-
-def _wallet(api: httpx.Client, wallet_id: str) -> Any:  # noqa: ANN401  # JSON
-    answer = api.get(f"/v1/wallets/{wallet_id}")
+def _wallet(api: httpx.Client, wallet_id: str) -> Wallet | None:
+    answer = api.get(f"/v1/wallets/{quote(wallet_id, safe='')}")
     if answer.status_code == httpx.codes.NOT_FOUND:
         return None
     if answer.status_code != httpx.codes.OK:
-        raise Refused(f"{answer.status_code}: {answer.text}")
-    return answer.json()
+        raise Refused(f"wallet {wallet_id!r}: {answer.status_code}: {answer.text}")
+    told, currency = answer.json(), answer.json()["currency"]
+    return Wallet(
+        id=wallet_id,
+        currency=currency,
+        owner_id=told["ownerId"],
+        balance_minor=_minor(told["balance"], currency),
+        held_minor=_minor(told["held"], currency),
+        status=WalletStatus(told["status"]),
+        version=told["version"],
+        # What it owes already it may owe.
+        floor_minor=min(0, _minor(told["available"], currency)),
+    )
 
 
 def _minor(amount: str, currency: str) -> int:
@@ -280,7 +271,8 @@ def _ledger(api: httpx.Client, wallet_id: str, keys: set[str]) -> tuple[dict[str
     currency, cursor = "", None
     while len(found) < len(keys):
         asked = {"limit": _PAGE} | ({"cursor": cursor} if cursor else {})
-        answer = api.get(f"/v1/wallets/{wallet_id}/ledger", params=asked)
+        address = f"/v1/wallets/{quote(wallet_id, safe='')}/ledger"
+        answer = api.get(address, params=asked)
         if answer.status_code != httpx.codes.OK:
             raise Refused(f"{answer.status_code}: {answer.text}")
         page = answer.json()

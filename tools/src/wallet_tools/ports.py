@@ -1,5 +1,6 @@
 """This module is where free TCP ports on the loopback interface are found."""
 
+import contextlib
 import random
 import socket
 from typing import Final
@@ -28,19 +29,22 @@ def listen(port: int, backlog: int = 4096) -> socket.socket:
     return server
 
 
-def is_free(port: int) -> bool:
-    try:
-        listen(port, 1).close()
-    except OSError:
-        return False
-    return True
+def listen_anywhere(preferred: int | None = None, backlog: int = 4096) -> socket.socket:
+    """
+    Bind a listening socket, on `preferred` if it is still free, else on a port chosen at random.
+
+    It is not let go in between: a child that is just being started may have inherited it, and keeps
+    the port until it has become another program.
+    """
+    wanted = [] if preferred is None else [preferred]
+    for port in (*wanted, *random.sample(CANDIDATES, 200)):
+        with contextlib.suppress(OSError):
+            return listen(port, backlog)
+    raise OSError("no free TCP port on 127.0.0.1")
 
 
 def free_port(preferred: int | None = None) -> int:
-    """Return `preferred` if it is still free, else a free one chosen at random."""
-    if preferred is not None and is_free(preferred):
-        return preferred
-    for port in random.sample(CANDIDATES, 200):
-        if is_free(port):
-            return port
-    raise OSError("no free TCP port on 127.0.0.1")
+    """Return a port that was free a moment ago, for who listens by themselves."""
+    with listen_anywhere(preferred, 1) as listener:
+        port: int = listener.getsockname()[1]
+    return port

@@ -18,7 +18,7 @@ from wallet_db_orm import roles
 from wallet_tools import environment
 from wallet_tools.keeper import Keeper
 from wallet_tools.options import API_PROCESSES, Options
-from wallet_tools.ports import LOOPBACK, free_port, listen
+from wallet_tools.ports import LOOPBACK, listen, listen_anywhere
 from wallet_tools.postgres import PostgresServer, ServerFailed
 from wallet_tools.processes import wait_until
 from wallet_tools.rabbitmq import RabbitServer, find_server
@@ -136,7 +136,7 @@ class Supervisor:
         # The socket outlives every API process: while one is down, its clients wait in the queue.
         wanted, before = self.options.port, recall(self.state.memory_file).get("api_port")
         try:
-            listener = listen(free_port(before) if wanted is None else wanted)
+            listener = listen_anywhere(before) if wanted is None else listen(wanted)
         except OSError as error:
             raise ServerFailed(f"port {wanted}: {error.strerror}; choose another --port") from error
         remember(self.state.memory_file, api_port=listener.getsockname()[1])

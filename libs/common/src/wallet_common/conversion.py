@@ -8,6 +8,15 @@ from wallet_common.postings import wrong_currency
 from wallet_common.wallet import Rejected, RejectionReason, Surroundings, Wallet
 
 
+def misquoted(wallet: Wallet, command: DebitTransfer, quote: Quote | None) -> Rejected | None:
+    """Refuse a quote that is not there for the wallet: of another owner's nothing is told."""
+    if command.quote_id is None:
+        return None
+    if quote is None or quote.owner_id not in {None, wallet.owner_id}:
+        return Rejected(RejectionReason.QUOTE_NOT_FOUND)
+    return None if quote.terms.from_currency == wallet.currency else _mismatch(quote.terms)
+
+
 def unfit(
     wallet: Wallet,
     recipient: Wallet,
@@ -16,15 +25,12 @@ def unfit(
     around: Surroundings,
 ) -> Rejected | None:
     """Refuse a recipient of another currency without a quote, or with one that is not for this."""
-    if command.quote_id is None:
-        return wrong_currency(recipient, wallet.currency)
     quote = around.quote
-    if quote is None or quote.owner_id not in {None, wallet.owner_id}:
-        return Rejected(RejectionReason.QUOTE_NOT_FOUND)
+    if quote is None:
+        return wrong_currency(recipient, wallet.currency)
     terms = quote.terms
-    asked = (wallet.currency, amount_minor, recipient.currency)
-    if (terms.from_currency, terms.from_minor, terms.to_currency) != asked:
-        return mismatch(wallet, quote)
+    if (terms.from_minor, terms.to_currency) != (amount_minor, recipient.currency):
+        return _mismatch(terms)
     if command.is_conversion and wallet.owner_id != recipient.owner_id:
         return Rejected(RejectionReason.OTHER_OWNER)
     if quote.transfer_id is not None:
@@ -35,11 +41,7 @@ def unfit(
     return None
 
 
-def mismatch(wallet: Wallet, quote: Quote) -> Rejected:
-    """Refuse what a quote is not for; of another owner's nothing is told."""
-    if quote.owner_id not in {None, wallet.owner_id}:
-        return Rejected(RejectionReason.QUOTE_NOT_FOUND)
-    terms = quote.terms
+def _mismatch(terms: Exchange) -> Rejected:
     offered = f"{render(terms.from_minor, terms.from_currency)} {terms.from_currency}"
     detail = f"The quote is for {offered} into {terms.to_currency}."
     return Rejected(RejectionReason.QUOTE_MISMATCH, detail=detail)

@@ -24,9 +24,10 @@ _CODES: Final = {
 }
 
 # What a wallet can be kept in, so that Python, JSON Schema and PostgreSQL read it alike.
-PATTERN: Final = r"([A-Z]{3}|[A-Z][A-Z0-9]{1,11}[.](0|[1-9]|1[0-8]))"
+_OTHER: Final = r"[A-Z][A-Z0-9]{1,11}[.](0|[1-9]|1[0-8])"
+PATTERN: Final = f"([A-Z]{{3}}|{_OTHER})"
 LENGTH_MAX: Final = 15
-_ASSET: Final = re.compile(r"\A[A-Z][A-Z0-9]{1,11}[.](0|[1-9]|1[0-8])\Z")
+_ASSET: Final = re.compile(rf"\A{_OTHER}\Z")
 
 
 class _Exponents(dict[str, int]):

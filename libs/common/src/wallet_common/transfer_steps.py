@@ -52,17 +52,16 @@ def debit(
     """
     if wallet is None:
         return Rejected(RejectionReason.WALLET_NOT_FOUND)
+    if refused := conversion.misquoted(wallet, command, around.quote):
+        return refused
     amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
-        # What is converted is the quote's own amount: only of another currency it makes no sense.
-        if command.is_conversion and around.quote is not None:
-            return conversion.mismatch(wallet, around.quote)
         return amount_minor
     if command.to_wallet_id == wallet.id:
         return Rejected(RejectionReason.SAME_WALLET)
     fee_minor = fee_of(around.fees, amount_minor)
-    refused = _unpayable(wallet, command, (amount_minor, fee_minor), around, is_assured=is_assured)
-    if refused:
+    costs = (amount_minor, fee_minor)
+    if refused := _unpayable(wallet, command, costs, around, is_assured=is_assured):
         return refused
 
     terms = around.quote.terms if around.quote else None
@@ -74,7 +73,7 @@ def debit(
         facts_before=1,
         changes_currency=terms is not None,
     )
-    transfer = _begun(after, command, (amount_minor, fee_minor), terms)
+    transfer = _begun(after, command, costs, terms)
     debited = msgspec.structs.replace(transfer, state=transfer.moved(TransferState.DEBITED))
     facts = (
         Fact(EventType.TRANSFER_INITIATED, _step(transfer)),

@@ -4,6 +4,7 @@ from collections.abc import Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.schedules import Charged, FeeSchedule
@@ -19,16 +20,21 @@ class Priced(msgspec.Struct, frozen=True):
     schedule: FeeSchedule
 
 
-async def set_fees(engine: AsyncEngine, priced: Priced, audit: Sequence[object]) -> None:
-    """Record a schedule: from its commit on it is the one in force."""
+async def set_fees(engine: AsyncEngine, priced: Priced, audit: Sequence[object]) -> Priced:
+    """
+    Record a schedule, from its commit on the one in force, and return it with its id.
+
+    The id is drawn by the database, whose clock all processes share: it tells which came last.
+    """
     schedule = priced.schedule
     async with transaction(engine) as connection:
-        await connection.execute(
+        schedule_id = await connection.fetchval(
             _ADD,
-            *(priced.operation, priced.currency, schedule.id, schedule.flat_minor),
-            *(schedule.percent, schedule.min_minor, schedule.max_minor, audit[0]),
+            *(priced.operation, priced.currency, schedule.flat_minor, schedule.percent),
+            *(schedule.min_minor, schedule.max_minor, audit[0]),
         )
         await connection.execute(RECORD_AUDIT, *transpose([audit], AUDIT_COLUMNS))
+    return replace(priced, schedule=replace(schedule, id=str(schedule_id)))
 
 
 async def in_force(engine: AsyncEngine) -> Sequence[Priced]:
@@ -54,7 +60,8 @@ async def in_force(engine: AsyncEngine) -> Sequence[Priced]:
 _ADD: Final = """
 INSERT INTO fee_schedules (operation, currency, id, flat_minor, percent, min_minor, max_minor,
     audit_id, recorded_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, $8, clock_timestamp())
+VALUES ($1, $2, uuidv7(), $3, $4, $5, $6, $7, clock_timestamp())
+RETURNING id
 """
 
 _IN_FORCE: Final = """

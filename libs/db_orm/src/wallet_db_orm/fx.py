@@ -5,6 +5,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.fx import Exchange, Quote, exchanged
@@ -27,15 +28,20 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     valid_to: datetime | None
 
 
-async def set_rate(engine: AsyncEngine, rate: Rate, audit: AuditRow) -> None:
-    """Record the rate; of those that are in force the one recorded last counts."""
+async def set_rate(engine: AsyncEngine, rate: Rate, audit: AuditRow, *, from_now_on: bool) -> Rate:
+    """
+    Record the rate and return it; of those that are in force the one recorded last counts.
+
+    When it was recorded, and when now is, the database's clock says, whichever process asks.
+    """
+    since = None if from_now_on else rate.valid_from
     async with transaction(engine) as connection:
-        await connection.execute(
+        valid_from = await connection.fetchval(
             _ADD_RATE,
-            *(new_id(), rate.from_currency, rate.to_currency, rate.rate, rate.valid_from),
-            *(rate.valid_to, audit[0]),
+            *(rate.from_currency, rate.to_currency, rate.rate, since, rate.valid_to, audit[0]),
         )
         await connection.execute(RECORD_AUDIT, *transpose([audit], AUDIT_COLUMNS))
+    return replace(rate, valid_from=valid_from)
 
 
 async def current_rate(engine: AsyncEngine, from_currency: str, to_currency: str) -> Rate | None:
@@ -98,10 +104,15 @@ async def _rate(connection: Driver, from_currency: str, to_currency: str) -> Rat
     return None if row is None else Rate(**dict(row))
 
 
+# Ids are drawn by the one clock that all processes share, so they tell which came last. A rate may
+# be over as soon as it is there, but not before.
 _ADD_RATE: Final = """
 INSERT INTO fx_rates (id, from_currency, to_currency, rate, valid_from, valid_to, audit_id,
     recorded_at)
-VALUES ($1, $2, $3, $4, $5, $6, $7, clock_timestamp())
+VALUES (uuidv7(), $1, $2, $3,
+    coalesce($4, least(clock_timestamp(), $5::timestamptz - interval '1 us')),
+    $5, $6, clock_timestamp())
+RETURNING valid_from
 """
 
 _CURRENT_RATE: Final = """

@@ -49,11 +49,11 @@ async def set_fees(
         raise invalid("currency", NO_CURRENCY)
     percent = None if data.percent is None else _canonical(data.percent)
     schedule = FeeSchedule(
-        id=new_id(),
+        id=new_id(),  # Of a rehearsal; a real one gets its own.
         flat_minor=_minor("flat", data.flat, currency) or 0,
         percent=percent,
         min_minor=_minor("min", data.min, currency) or 0,
-        max_minor=_minor("max", data.max, currency),
+        max_minor=_minor("max", data.max, currency, may_be_zero=False),
     )
     if schedule.max_minor is not None and schedule.max_minor < schedule.min_minor:
         raise invalid("max", "must not be less than min")
@@ -61,7 +61,7 @@ async def set_fees(
     exchange.is_rehearsal = dry_run == "true"
     if not exchange.is_rehearsal:
         record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
-        await fees.set_fees(books.database.primary, priced, record.row(_OK))
+        priced = await fees.set_fees(books.database.primary, priced, record.row(_OK))
         exchange.is_audited = True
     return _answer(priced)
 
@@ -80,11 +80,14 @@ def _canonical(percent: str) -> str | None:
         return None
 
 
-def _minor(field: str, raw: msgspec.Raw | msgspec.UnsetType, currency: str) -> int | None:
-    if isinstance(raw, msgspec.UnsetType) or bytes(raw) == b"null":
+def _minor(
+    field: str, raw: msgspec.Raw | msgspec.UnsetType, currency: str, *, may_be_zero: bool = True
+) -> int | None:
+    amount = strict.optional_amount(field, raw, may_be_zero=may_be_zero)
+    if amount is None:
         return None
     try:
-        minor = strict.amount(raw, field).to_minor(currency)
+        minor = amount.to_minor(currency)
     except InvalidAmount as wrong:
         raise invalid(field, str(wrong)) from wrong
     if minor > MAX_MINOR:

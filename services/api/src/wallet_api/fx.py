@@ -71,7 +71,9 @@ async def set_rate(
         raise invalid("validTo", "must be later than validFrom")
     exchange.is_rehearsal = dry_run == "true"
     if not exchange.is_rehearsal:
-        await fx.set_rate(books.database.primary, rate, _record(exchange, books).row(_OK))
+        row = _record(exchange, books).row(_OK)
+        from_now_on = valid_from is None
+        rate = await fx.set_rate(books.database.primary, rate, row, from_now_on=from_now_on)
         exchange.is_audited = True
     return _rate_answer(rate)
 

@@ -23,6 +23,7 @@ _METADATA_KEYS_MAX: Final = 64
 _METADATA_DEPTH_MAX: Final = 32
 _KEY: Final = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
 # An escaped NUL; after an escaped backslash it is plain text.
+_ZERO: Final = re.compile(rb'\A(?P<quote>"?)0(\.0{1,18})?(?P=quote)\Z')
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _RFC_3339: Final = re.compile(
     r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII
@@ -142,6 +143,17 @@ def amount(raw: msgspec.Raw, field: str = "amount") -> Amount:
         problem = invalid(field, str(wrong))
         problem.code = "invalid_amount"
         raise problem from wrong
+
+
+def optional_amount(
+    field: str, raw: msgspec.Raw | msgspec.UnsetType, *, may_be_zero: bool = False
+) -> Amount | None:
+    """Read an amount that may be left out, or null; zero, where it may be, is none as well."""
+    if isinstance(raw, msgspec.UnsetType) or bytes(raw) == b"null":
+        return None
+    if may_be_zero and _ZERO.match(bytes(raw)):
+        return None
+    return amount(raw, field)
 
 
 def metadata(raw: msgspec.Raw | msgspec.UnsetType) -> tuple[str | None, str | None]:

@@ -1,11 +1,9 @@
 """This module is where a wallet's own limits are set and read over HTTP."""
 
-import re
 from functools import cache
 from typing import Final
 from zoneinfo import available_timezones
 
-import msgspec
 from litestar import get, put
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
@@ -20,11 +18,10 @@ from wallet_api.schemas import DryRun, WalletPath
 from wallet_api.wallet_limit_schemas import LimitsAnswer, LimitsBody, VelocityAnswer, VelocityBody
 from wallet_common.commands import SetLimits
 from wallet_common.limits import AskedVelocity, Spent, span
-from wallet_common.money import Amount, render
+from wallet_common.money import render
 from wallet_common.wallet import Rejected, RejectionReason, Wallet
 from wallet_db_orm.spending import Usage, limited, usage
 
-_ZERO: Final = re.compile(rb'\A(?P<quote>"?)0(\.0{1,18})?(?P=quote)\Z')
 _OK: Final = 200
 
 
@@ -49,9 +46,9 @@ async def set_limits(
     strict.idempotency_key(exchange.headers, data.request_id)
     command = SetLimits(
         wallet_id=wallet_id,
-        overdraft=_amount("overdraft", data.overdraft, may_be_zero=True),
-        max_balance=_amount("maxBalance", data.max_balance),
-        max_transaction=_amount("maxTransaction", data.max_transaction),
+        overdraft=strict.optional_amount("overdraft", data.overdraft, may_be_zero=True),
+        max_balance=strict.optional_amount("maxBalance", data.max_balance),
+        max_transaction=strict.optional_amount("maxTransaction", data.max_transaction),
         velocity=_velocity(data.velocity),
         time_zone=_time_zone(data.time_zone),
     )
@@ -74,16 +71,6 @@ async def read_limits(
     return _answer(await usage(books.database.reads, wallet))
 
 
-def _amount(
-    field: str, raw: msgspec.Raw | msgspec.UnsetType, *, may_be_zero: bool = False
-) -> Amount | None:
-    if isinstance(raw, msgspec.UnsetType) or bytes(raw) == b"null":
-        return None
-    if may_be_zero and _ZERO.match(bytes(raw)):
-        return None
-    return strict.amount(raw, field)
-
-
 def _velocity(asked: list[VelocityBody]) -> tuple[AskedVelocity, ...]:
     """Read the limits by period; raises a 400 for one that limits nothing, or comes twice."""
     if len({each.period for each in asked}) != len(asked):
@@ -91,7 +78,7 @@ def _velocity(asked: list[VelocityBody]) -> tuple[AskedVelocity, ...]:
     found = tuple(
         AskedVelocity(
             period=each.period,
-            amount=_amount(f"velocity[{index}].amount", each.amount),
+            amount=strict.optional_amount(f"velocity[{index}].amount", each.amount),
             count=each.count,
         )
         for index, each in enumerate(asked)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 from wallet_tools import environment
 from wallet_tools.bench.figures import BenchFailed
-from wallet_tools.ports import LOOPBACK, free_port, listen
+from wallet_tools.ports import LOOPBACK, listen_anywhere
 from wallet_tools.processes import wait_until
 from wallet_tools.state import appended, tail
 
@@ -22,10 +22,9 @@ def bare_handler(processes: int, log: Path) -> Iterator[str]:
     Raises:
         BenchFailed: it does not answer.
     """
-    port = free_port()
-    url = f"http://{LOOPBACK}:{port}"
     with contextlib.ExitStack() as started:
-        listener = started.enter_context(listen(port))
+        listener = started.enter_context(listen_anywhere())
+        url = f"http://{LOOPBACK}:{listener.getsockname()[1]}"
         output = started.enter_context(appended(log))
         for _ in range(processes):
             process = subprocess.Popen(

@@ -17,7 +17,7 @@ import httpx
 
 from wallet_db_orm import roles
 from wallet_tools import environment
-from wallet_tools.ports import LOOPBACK, free_port, listen
+from wallet_tools.ports import LOOPBACK, listen_anywhere
 from wallet_tools.postgres import PostgresServer
 from wallet_tools.rabbitmq import RabbitServer, accepts_login, find_server
 from wallet_tools.service import Service
@@ -216,7 +216,7 @@ class Ground:
         variables = self._environment(name)
         if self.clocks is not None:
             variables |= self.clocks.environment(name)
-        listener = listen(free_port()) if kind == "api" else None
+        listener = listen_anywhere() if kind == "api" else None
         if listener is not None:
             self.ports[name] = listener.getsockname()[1]
         log = self.state.logs / f"{name.replace(' ', '-')}.out"

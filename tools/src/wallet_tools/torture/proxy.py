@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Final
 
-from wallet_tools.ports import LOOPBACK, free_port, listen
+from wallet_tools.ports import LOOPBACK, listen_anywhere
 from wallet_tools.torture.streams import Sieve
 
 _CHUNK: Final = 65_536
@@ -64,7 +64,7 @@ class Wire:
     async def open(self) -> None:
         """Listen, on a port that is known from then on."""
         self._light.set()
-        listener = listen(free_port())
+        listener = listen_anywhere()
         self.port = listener.getsockname()[1]
         self._server = await asyncio.start_server(self._accept, sock=listener, limit=_CHUNK)
 
