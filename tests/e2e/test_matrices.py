@@ -109,8 +109,13 @@ class Doors:
             f"0100007F:{connection.writer.get_extra_info(name)[1]:04X}"
             for name in ("sockname", "peername")
         )
-        lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
-        (inode,) = (line[9] for line in lines if line[1:3] == [theirs, ours])
+        inodes: set[str] = set()
+        # The table is read piece by piece while others change it: a line may be there twice, or
+        # be missed.
+        while not inodes:
+            lines = (line.split() for line in Path("/proc/net/tcp").read_text().splitlines())
+            inodes = {line[9] for line in lines if line[1:3] == [theirs, ours]}
+        (inode,) = inodes
         (pid,) = (pid for pid in self._spare if f"socket:[{inode}]" in _sockets(pid))
         return pid
 

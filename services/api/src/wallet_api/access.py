@@ -37,7 +37,7 @@ OPEN: Final[Rule] = MappingProxyType({})
 
 _WRITERS: Final[Rule] = {Role.PAYMENTS: Reach.ALL, Role.ADMIN: Reach.ALL}
 _READERS: Final[Rule] = {**_WRITERS, Role.AUDITOR: Reach.ALL}
-AUDITORS: Final[Rule] = {Role.AUDITOR: Reach.ALL, Role.ADMIN: Reach.ALL}
+_AUDITORS: Final[Rule] = {Role.AUDITOR: Reach.ALL, Role.ADMIN: Reach.ALL}
 ADMINS: Final[Rule] = {Role.ADMIN: Reach.ALL}
 # A user moves what is its own and reads it; it brings nothing in from outside and takes none out.
 _OWN_WRITES: Final[Rule] = {**_WRITERS, Role.USER: Reach.OWN}
@@ -80,7 +80,7 @@ RULES: Final[Mapping[tuple[str, str], Rule]] = {
     ("POST", "/v1/batches"): _OWN_WRITES,
     ("POST", "/v1/batches/stream"): _OWN_WRITES,
     ("GET", "/v1/wallets/{wallet_id}/statement"): _OWN_READS,
-    ("GET", "/v1/wallets/{wallet_id}/explain"): AUDITORS,
+    ("GET", "/v1/wallets/{wallet_id}/explain"): _AUDITORS,
     ("GET", "/v1/accounts"): _READERS,
     ("GET", "/v1/accounts/{account}"): _READERS,
     ("GET", "/v1/events"): _READERS,
