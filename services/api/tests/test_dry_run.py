@@ -68,8 +68,20 @@ _TOLD_BESIDE = {"dryRun", "flags", "traceId"}
 def plain(answer: httpx.Response) -> Any:  # noqa: ANN401  # any JSON
     """Return an answer without what is new each time."""
     body = TIME.sub(b"then", ID.sub(b"id", answer.content))
-    told = msgspec.json.decode(body)
-    return {name: value for name, value in told.items() if name not in _TOLD_BESIDE}
+    return _told_by_both(msgspec.json.decode(body))
+
+
+def _told_by_both(told: Any) -> Any:  # noqa: ANN401  # any JSON
+    match told:
+        case dict():
+            return {
+                name: _told_by_both(value)
+                for name, value in told.items()
+                if name not in _TOLD_BESIDE
+            }
+        case list():
+            return [_told_by_both(each) for each in told]
+    return told
 
 
 @pytest.mark.parametrize("write", WRITES)
@@ -201,3 +213,34 @@ async def test_a_withdrawal_is_told_the_fraud_rules_that_it_would_meet(
     assert [each["ruleId"] for each in both.json()["flags"]] == [
         *("rapid_withdrawals", "large_transaction"),
     ]
+
+
+async def test_each_withdrawal_of_a_batch_is_told_its_verdict(
+    api: httpx.AsyncClient, a_wallet: AWallet
+) -> None:
+    """On what the ones before it leave: the third is rapid; what is refused or done has none."""
+    wallet_id, other = await a_wallet("50000.00"), await a_wallet("50000.00")
+    done = {"amount": "1.00", "requestId": "done"}
+    await api.post(f"/v1/wallets/{wallet_id}/withdraw", json=done)
+    asked = [
+        {"walletId": wallet_id, **done},
+        {"walletId": wallet_id, "amount": "10000.00"},
+        {"walletId": wallet_id, "amount": "90000.00"},
+        {"walletId": other, "amount": "1.00"},
+        {"walletId": wallet_id, "amount": "1.00"},
+        {"walletId": wallet_id, "amount": "1.00"},
+    ]
+    batch = {"commands": [{"type": "withdraw", **each} for each in asked]}
+
+    rehearsed = await api.post("/v1/batches?dryRun=true", json=batch)
+    real = await api.post("/v1/batches", json=batch)
+
+    verdicts = [
+        None if "flags" not in told else [flag["ruleId"] for flag in told["flags"]]
+        for told in (each["body"] for each in rehearsed.json()["results"])
+    ]
+    assert verdicts == [
+        *([], ["large_transaction"], None, []),
+        *(["rapid_withdrawals"], ["rapid_withdrawals"]),
+    ]
+    assert not any("flags" in each["body"] for each in real.json()["results"])

@@ -40,6 +40,7 @@ class _Waiting(msgspec.Struct):
     order: Order
     answer: asyncio.Future[Settled]
     deadline_s: float
+    was_put_back: bool = False
 
 
 class GroupCommit:
@@ -234,10 +235,26 @@ class _Lane:
                 pause_s = min(2 * pause_s, _PAUSE_MAX_S)
             else:
                 left = _resolve(batch, applied)
-                batch = [each for each in left if not self._group.follow_apart(each, self)]
+                left = [each for each in left if not self._group.follow_apart(each, self)]
+                batch = left if waits else self._put_back(left)
                 self._group.doorbell.ring()
                 waits, self._is_clear = True, True
         return None
+
+    def _put_back(self, left: Sequence[_Waiting]) -> list[_Waiting]:
+        """
+        Queue again, before all else, what another process holds, if there is enough else to do.
+
+        Returns what is to be waited for now: an order is put back once.
+        """
+        if len(self._queue) < DEEP:
+            return list(left)
+        again = [each for each in left if not each.was_put_back]
+        stay = [each for each in left if each.was_put_back]
+        for each in again:
+            each.was_put_back = True
+        self._queue.extendleft(reversed(again))
+        return stay
 
     async def _part(self, lease: Lease, batch: Sequence[_Waiting], error: Exception) -> None:
         """A batch failed as a whole: see to it that one bad wallet or order harms no other."""

@@ -14,7 +14,7 @@ from wallet_common.fraud import Flag, FraudRules, Withdrawal, examine
 from wallet_common.money import MAX_MINOR
 from wallet_common.payloads import Verdict
 from wallet_db_orm import models
-from wallet_db_orm.database import Driver, statement
+from wallet_db_orm.database import Driver, Row, statement
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.statements import EVENT_COLUMNS, OUTBOX_COLUMNS, insert_many, transpose
 
@@ -141,6 +141,10 @@ async def _earlier(
         rules.rapid_window_seconds,
         EVIDENCE_MAX,
     )
+    return _by_cause(rows)
+
+
+def _by_cause(rows: Sequence[Row]) -> dict[tuple[str, str], list[Withdrawal]]:
     found: dict[tuple[str, str], list[Withdrawal]] = defaultdict(list)
     for row in rows:
         # Only identity and time matter of a neighbour.
@@ -148,19 +152,36 @@ async def _earlier(
     return found
 
 
+class Prospect(msgspec.Struct, frozen=True):
+    """A withdrawal that may come."""
+
+    wallet_id: str
+    operation_id: str
+    amount_minor: int
+    currency: str
+
+
 async def foretold(
-    engine: AsyncEngine, wallet_id: str, asked: tuple[str, int, str], rules: FraudRules
-) -> Sequence[Flag]:
-    """Return the flags that a withdrawal would raise now: its id, minor units and currency."""
-    withdrawal_id, amount_minor, currency = asked
+    engine: AsyncEngine, prospects: Sequence[Prospect], rules: FraudRules
+) -> dict[str, Sequence[Flag]]:
+    """Return by operation the flags that the withdrawals would raise, one after the other, now."""
     async with statement(engine) as connection:
         now: datetime = await connection.fetchval("SELECT clock_timestamp()")
-        window = (rules.rapid_window_seconds, EVIDENCE_MAX)
         rows = await connection.fetch(
-            _EARLIER, [wallet_id], [withdrawal_id], [now], [None], *window
+            _EARLIER,
+            *([each.wallet_id for each in prospects], [each.operation_id for each in prospects]),
+            *([now] * len(prospects), [None] * len(prospects)),
+            *(rules.rapid_window_seconds, EVIDENCE_MAX),
         )
-    earlier = [Withdrawal(str(row.id), row.occurred_at, 0, "") for row in rows]
-    return examine(Withdrawal(withdrawal_id, now, amount_minor, currency), earlier, rules)
+    earlier = _by_cause(rows)
+    coming: dict[str, list[Withdrawal]] = defaultdict(list)
+    flags: dict[str, Sequence[Flag]] = {}
+    for each in prospects:
+        withdrawal = Withdrawal(each.operation_id, now, each.amount_minor, each.currency)
+        before = [*earlier[each.wallet_id, each.operation_id], *coming[each.wallet_id]]
+        flags[each.operation_id] = examine(withdrawal, before[-EVIDENCE_MAX:], rules)
+        coming[each.wallet_id].append(withdrawal)
+    return flags
 
 
 async def _store(

@@ -1,7 +1,7 @@
 """This module is where many commands come in as one request, and each gets its own outcome."""
 
 import asyncio
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -10,6 +10,7 @@ from litestar.di import NamedDependency
 from litestar.params import JSONBody
 from msgspec import Raw
 from msgspec.json import encode
+from msgspec.structs import replace
 
 from wallet_api import desk, intake, strict
 from wallet_api.access import reach, rule
@@ -18,8 +19,9 @@ from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import rehearsable
 from wallet_api.problems import Problem, fault, invalid
-from wallet_api.schemas import BatchResult, DryRun, MoneyAnswer, TransferAnswer
+from wallet_api.schemas import BatchResult, DryRun, FlagAnswer, MoneyAnswer, TransferAnswer
 from wallet_api.security import forbidden
+from wallet_api.verdicts import verdicts
 from wallet_common.commands import Ask, DebitTransfer, Deposit, Withdraw
 from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_common.meanings import operation_type
@@ -107,18 +109,20 @@ async def _at_once(
     may_all = all(_may(exchange, command) for command in asked)
     applied: Sequence[Applied | None] = [None] * len(asked)
     is_done = False
+    flags: Mapping[str, list[FlagAnswer]] = {}
     # Nothing is looked at for who may not ask for it.
     if may_all and exchange.is_rehearsal:
         orders = [_order(exchange, command) for command in asked]
         applied = came = await rehearse(books.database, orders)
         is_done = not (is_atomic and any(map(is_refused, came)))
+        flags = await verdicts(books, exchange, asked, came)
     elif may_all:
         record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
         orders = [_order(exchange, command) for command in asked]
         whole = await carry_out(books.database, orders, record.row(_CREATED))
         applied, is_done = whole.applied, whole.is_done
     answered = [
-        await _told(exchange, command, _answer(books, exchange, command, came))
+        await _told(exchange, command, _answer(books, exchange, command, came, flags))
         if came is not None and (is_done or is_refused(came))
         else _left_out(exchange, command)
         for command, came in zip(asked, applied, strict=True)
@@ -140,7 +144,11 @@ def _left_out(exchange: Exchange, command: Ask) -> tuple[int, bytes]:
 
 
 async def _answer(
-    books: Books, exchange: Exchange, command: Ask, came: Applied
+    books: Books,
+    exchange: Exchange,
+    command: Ask,
+    came: Applied,
+    flags: Mapping[str, list[FlagAnswer]],
 ) -> MoneyAnswer | TransferAnswer:
     """Return what the command's single request would be answered; raises as that does."""
     settled: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
@@ -150,7 +158,10 @@ async def _answer(
         settled.set_result(came)
     if isinstance(command, DebitTransfer):
         return await desk.transferred(books, exchange, settled)
-    return await desk.moved(exchange, settled)
+    answer = await desk.moved(exchange, settled)
+    if exchange.is_rehearsal and isinstance(command, Withdraw):
+        return replace(answer, flags=flags.get(answer.operation_id, []))
+    return answer
 
 
 def _results(answered: Sequence[tuple[int, bytes]]) -> list[BatchResult]:

@@ -1,6 +1,6 @@
 """This module is where a request becomes a command's order, and is queued or only rehearsed."""
 
-from collections.abc import Awaitable
+import asyncio
 from functools import partial
 from typing import Any
 
@@ -29,12 +29,12 @@ def submit(
     dry_run: str | None,
     *,
     done: int = 201,
-) -> Awaitable[Settled]:
+) -> asyncio.Future[Settled]:
     """Queue the command, or find out what would come of it; `done` is the status of success."""
     asked_for = _order(exchange, books, command, done)
     exchange.is_rehearsal = dry_run == "true"
     if exchange.is_rehearsal:
-        return rehearsed(books.database, asked_for)
+        return asyncio.ensure_future(rehearsed(books.database, asked_for))
     return books.lanes.submit(asked_for)
 
 

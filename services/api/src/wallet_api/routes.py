@@ -28,13 +28,12 @@ from wallet_api.schemas import (
 )
 from wallet_api.security import forbidden
 from wallet_api.shortcut import Plain
-from wallet_api.verdicts import flag_answer
+from wallet_api.verdicts import verdicts
 from wallet_common.commands import DebitTransfer, Deposit, OpenWallet, Withdraw
 from wallet_common.currencies import is_currency
 from wallet_common.wallet import Rejected, Wallet
 from wallet_db_orm import queries
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.projections import foretold
 
 
 @post(
@@ -106,17 +105,12 @@ async def withdraw(
 ) -> MoneyAnswer:
     """Take money out, if it is there. A rehearsal tells which fraud rules it would meet."""
     command = Withdraw(**asked(exchange, books, wallet_id, data))
-    answer = await desk.moved(exchange, submit(exchange, books, command, dry_run))
+    submitted = submit(exchange, books, command, dry_run)
+    answer = await desk.moved(exchange, submitted)
     if not exchange.is_rehearsal:
         return answer
-    minor = command.amount.to_minor(answer.currency)
-    flags = await foretold(
-        books.database.fresh,
-        wallet_id,
-        (command.operation_id, minor, answer.currency),
-        books.settings.fraud_rules,
-    )
-    return replace(answer, flags=[flag_answer(each, exchange.received_at) for each in flags])
+    flags = await verdicts(books, exchange, [command], [await submitted])
+    return replace(answer, flags=flags.get(answer.operation_id, []))
 
 
 @post(
