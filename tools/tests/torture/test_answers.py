@@ -60,6 +60,26 @@ def test_a_valid_request_is_refused_for_lack_of_money_only(status: int) -> None:
     assert _judged(_intent(Verb.DEPOSIT), 422, poor) is Outcome.FINDING
 
 
+def test_a_hold_is_refused_for_its_own_reasons() -> None:
+    """Placing for lack of money, a part for too little that remains or because it has ended."""
+    poor = _problem(422, "insufficient_funds") | {"required": "9.00", "available": "8.99"}
+    exceeded = _problem(422, "hold_exceeded") | {"required": "9.00", "remaining": "8.99"}
+    closed = _problem(422, "hold_closed")
+    told = {
+        verb: [_judged(_intent(verb), 422, each) for each in (poor, exceeded, closed)]
+        for verb in (Verb.HOLD, Verb.CAPTURE, Verb.RELEASE)
+    }
+
+    part = [Outcome.FINDING, Outcome.FAIL, Outcome.FAIL]
+    assert told == {
+        Verb.HOLD: [Outcome.FAIL, Outcome.FINDING, Outcome.FINDING],
+        Verb.CAPTURE: part,
+        Verb.RELEASE: part,
+    }
+    covered = exceeded | {"remaining": "9.00"}
+    assert _judged(_intent(Verb.CAPTURE), 422, covered) is Outcome.FINDING
+
+
 @pytest.mark.parametrize(
     "told",
     [

@@ -5,122 +5,9 @@ import json
 import msgspec
 import pytest
 
-from wallet_tools.torture.books import Books, Entry
-from wallet_tools.torture.history import Answer, Attempt, Intent, Outcome, Role, Verb
-from wallet_tools.torture.oracle import judge
-
-
-class Town:
-    """An honest little history of two wallets, with the books that belong to it."""
-
-    def __init__(self) -> None:
-        self.books = Books()
-        self.history: list[Attempt] = []
-        self.at = 0.0
-        self.versions = {"a": 0, "b": 0}
-        self.balances = {"a": 0, "b": 0}
-
-    def deposit(self, wallet: str, key: str, minor: int) -> Attempt:
-        """Post a deposit and answer it truly."""
-        self._post(wallet, key, "deposit", minor, None)
-        body = {
-            "walletId": wallet,
-            "balance": _spelled(self.balances[wallet]),
-            "version": self.versions[wallet],
-            "operationId": f"op-{key}",
-        }
-        return self.tell(_intent(Verb.DEPOSIT, wallet, key, minor), Outcome.OK, 201, body)
-
-    def transfer(self, key: str, minor: int) -> Attempt:
-        """Move money from a to b and answer it truly."""
-        self._post("a", key, "transfer_debit", -minor, f"tr-{key}")
-        self._post("b", f"credit tr-{key}", "transfer_credit", minor, f"tr-{key}")
-        self.books.transfers[f"tr-{key}"] = "completed"
-        body = {
-            "transferId": f"tr-{key}",
-            "fromBalance": _spelled(self.balances["a"]),
-            "toBalance": _spelled(self.balances["b"]),
-        }
-        intent = msgspec.structs.replace(_intent(Verb.TRANSFER, "a", key, minor), to="b")
-        return self.tell(intent, Outcome.OK, 201, body)
-
-    def refuse(self, key: str, minor: int) -> Attempt:
-        """Refuse a withdrawal and remember it."""
-        self.books.operations["a", key] = "rejected"
-        body = {"code": "insufficient_funds"}
-        return self.tell(_intent(Verb.WITHDRAW, "a", key, minor), Outcome.FAIL, 422, body)
-
-    def read(self, wallet: str, version: int) -> Attempt:
-        """Answer a read with that version."""
-        intent = _intent(Verb.READ, wallet, "", 0, Role.READ)
-        return self.tell(intent, Outcome.OK, 200, {"version": version})
-
-    def repeat(self, first: Attempt, content: bytes | None = None) -> Attempt:
-        """Answer the same request once more, by default with the same bytes."""
-        intent = msgspec.structs.replace(first.intent, id=f"{first.intent.id}'", role=Role.REPLAY)
-        answer = msgspec.structs.replace(
-            first.answer,
-            id=intent.id,
-            is_replay=True,
-            content=first.answer.content if content is None else content,
-        )
-        return self._add(Attempt(intent, answer))
-
-    def tell(self, intent: Intent, outcome: Outcome, status: int, body: object) -> Attempt:
-        answer = Answer(
-            id=intent.id,
-            outcome=outcome,
-            began=self.at,
-            ended=self.at + 1,
-            api=0,
-            status=status,
-            content=json.dumps(body).encode(),
-        )
-        return self._add(Attempt(intent, answer))
-
-    def judge(self) -> set[str]:
-        """Return the promises that the oracle finds broken."""
-        return {each.id for each in judge(self.history, self.books)}
-
-    def _add(self, attempt: Attempt) -> Attempt:
-        self.history.append(attempt)
-        self.at += 2
-        return attempt
-
-    def _post(self, wallet: str, key: str, type_: str, minor: int, transfer: str | None) -> None:
-        self.versions[wallet] += 1
-        self.balances[wallet] += minor
-        self.books.balances[wallet] = self.balances[wallet]
-        self.books.operations[wallet, key] = "posted"
-        self.books.add(
-            Entry(
-                wallet,
-                self.versions[wallet],
-                type_,
-                minor,
-                self.balances[wallet],
-                f"op-{key}",
-                transfer,
-                key,
-            )
-        )
-
-
-def _intent(verb: Verb, wallet: str, key: str, minor: int, role: Role = Role.FIRST) -> Intent:
-    return Intent(
-        id=f"id-{wallet}-{key}",
-        client=0,
-        verb=verb,
-        role=role,
-        wallet=wallet,
-        key=key,
-        amount_minor=minor,
-        path="/",
-    )
-
-
-def _spelled(minor: int) -> str:
-    return f"{minor // 100}.{minor % 100:02}"
+from tools.tests.torture.town import Town, an_intent
+from wallet_tools.torture.books import Entry
+from wallet_tools.torture.history import Attempt, Outcome, Role, Verb
 
 
 @pytest.fixture
@@ -131,6 +18,10 @@ def town() -> Town:
     town.deposit("b", "d2", 5_000)
     town.transfer("t1", 2_500)
     town.repeat(town.refuse("w1", 10**9))
+    town.hold("h1", 2_000)
+    town.capture("c1", 500)
+    town.repeat(town.capture("c2", 300, to="b"))
+    town.release("r1", 200)
     return town
 
 
@@ -206,6 +97,38 @@ def test_a_transfer_that_did_not_arrive_is_flagged(town: Town) -> None:
     assert town.judge() == {"M8", "M11"}
 
 
+def test_a_lost_hold_is_flagged(town: Town) -> None:
+    """It was acknowledged, and nothing is bound."""
+    town.books.held["a"] -= 2_000
+
+    assert town.judge() == {"M8"}
+
+
+@pytest.mark.parametrize("key", ["c1", "c2"])
+def test_a_capture_under_another_name_is_flagged(town: Town, key: str) -> None:
+    """Its money left the wallet, but the entry says that it was something else."""
+    entry = town.books.entries["a", key][0]
+    town.books.entries["a", key] = [entry._replace(type="withdraw")]
+
+    assert town.judge() == {"M9"}
+
+
+def test_a_hold_that_moves_money_is_flagged(town: Town) -> None:
+    """Binding and freeing leave the balance as it is."""
+    town.books.add(Entry("a", 9, "hold_release", 200, 6_900, "op-r1", None, "r1"))
+    town.books.balances["a"] += 200
+
+    assert town.judge() == {"M8", "M9"}
+
+
+def test_a_capture_that_did_not_arrive_is_flagged(town: Town) -> None:
+    """The money is no longer held, and whom it was to pay has nothing."""
+    del town.books.credits["tr-c2"]
+    town.books.balances["b"] -= 300
+
+    assert town.judge() == {"M8", "M11"}
+
+
 def test_money_that_nobody_asked_for_is_flagged(town: Town) -> None:
     """An entry is there whose key no client ever sent."""
     town.books.add(Entry("a", 9, "deposit", 1, 7_501, "op-x", None, "x"))
@@ -216,17 +139,17 @@ def test_money_that_nobody_asked_for_is_flagged(town: Town) -> None:
 
 def test_an_unresolved_operation_is_flagged(town: Town) -> None:
     """After everything was asked again nothing may be unknown."""
-    town.tell(_intent(Verb.DEPOSIT, "a", "d9", 1), Outcome.UNKNOWN, 0, {})
+    town.tell(an_intent(Verb.DEPOSIT, "a", "d9", 1), Outcome.UNKNOWN, 0, {})
 
     assert town.judge() == {"R1"}
 
 
 def test_a_read_of_the_past_is_flagged(town: Town) -> None:
     """Whoever reads after an answer came does not see the wallet as it was before."""
-    town.read("a", 2)
+    town.read("a", 4)
     assert town.judge() == set()
     town.deposit("a", "d3", 100)
-    town.read("a", 2)
+    town.read("a", 4)
 
     assert town.judge() == {"M12"}
 
@@ -271,7 +194,7 @@ def test_a_transfer_that_another_request_began_may_be_older(town: Town) -> None:
 def test_reads_at_once_may_see_either(town: Town) -> None:
     """Of two requests under way at the same time neither is before the other."""
     town.deposit("a", "d3", 100)
-    slow = town.read("a", 2)
+    slow = town.read("a", 4)
     town.history[-1] = Attempt(
         slow.intent, msgspec.structs.replace(slow.answer, began=slow.answer.began - 1.5)
     )
@@ -281,7 +204,7 @@ def test_reads_at_once_may_see_either(town: Town) -> None:
 
 def test_an_invalid_request_leaves_nothing(town: Town) -> None:
     """A request that was refused for its form did not even take its key."""
-    intent = _intent(Verb.DEPOSIT, "a", "bad", 0, Role.INVALID)
+    intent = an_intent(Verb.DEPOSIT, "a", "bad", 0, Role.INVALID)
     town.tell(intent, Outcome.FAIL, 400, {})
     assert town.judge() == set()
     town.books.operations["a", "bad"] = "rejected"
@@ -291,6 +214,6 @@ def test_an_invalid_request_leaves_nothing(town: Town) -> None:
 
 def test_a_finding_is_a_violation(town: Town) -> None:
     """An answer that no promise allows is enough by itself."""
-    town.tell(_intent(Verb.READ, "a", "", 0, Role.READ), Outcome.FINDING, 500, {})
+    town.tell(an_intent(Verb.READ, "a", "", 0, Role.READ), Outcome.FINDING, 500, {})
 
     assert town.judge() == {"A0"}

@@ -4,7 +4,7 @@ from collections import Counter
 
 import msgspec
 
-from wallet_tools.torture.history import Role, Verb
+from wallet_tools.torture.history import Answer, Attempt, Intent, Outcome, Role, Verb
 from wallet_tools.torture.workload import WALLETS, Client, rendered
 
 
@@ -29,17 +29,43 @@ def test_what_is_known_changes_only_what_is_done_with_an_older_request() -> None
 
 
 def test_the_shares_are_those_of_the_protocol() -> None:
-    """Deposits, withdrawals and transfers three each, reads two, repetitions one, and so on."""
+    """
+    Deposits, withdrawals and transfers three each, reads two, repetitions one, and so on.
+
+    As no hold is known, no part of one can be taken: another is placed.
+    """
     client = Client(1, 3)
     drawn = Counter(
         wish.verb.value if wish.role is Role.FIRST else wish.role.value
-        for wish in (client.next(_Everything()) for _ in range(13_000))
+        for wish in (client.next(_Everything()) for _ in range(15_500))
     )
 
     thirds = dict.fromkeys(("deposit", "withdraw", "transfer"), 3.0)
-    others = {"read": 2.0, "replay": 1.0, "conflict": 0.5, "invalid": 0.5}
+    others = {"holds": 2.5, "read": 2.0, "replay": 1.0, "conflict": 0.5, "invalid": 0.5}
     for name, weight in (thirds | others).items():
         assert abs(drawn[name] - weight * 1000) < 200, name
+
+
+def test_parts_are_taken_of_holds_that_are_there() -> None:
+    """Captures and releases name a hold that was answered, of its wallet; some ask too much."""
+    client, known, held = Client(1, 0), dict[tuple[str, str], Attempt](), dict[str, Intent]()
+    parts = []
+    for _ in range(3_000):
+        wish = client.next(known)
+        if wish.role is not Role.FIRST:
+            continue
+        if wish.verb is Verb.HOLD:
+            held[wish.key] = wish
+            known[wish.name] = _answered(wish)
+        elif wish.verb in {Verb.CAPTURE, Verb.RELEASE}:
+            placed = held[wish.path.split("/")[3]]
+            assert wish.wallet == placed.wallet != wish.to
+            parts.append((wish.verb, bool(wish.to), wish.amount_minor > placed.amount_minor))
+
+    assert Counter(parts).keys() == {
+        *((Verb.CAPTURE, leaves, greedy) for leaves in (True, False) for greedy in (True, False)),
+        *((Verb.RELEASE, False, greedy) for greedy in (True, False)),
+    }
 
 
 def test_the_opening_reaches_every_wallet_once() -> None:
@@ -59,6 +85,14 @@ def test_amounts_are_spelled_exactly() -> None:
         "1.00",
         "1000000000.05",
     ]
+
+
+def _answered(placed: Intent) -> Attempt:
+    body = msgspec.json.encode({"holdId": placed.key})
+    return Attempt(
+        placed,
+        Answer(id=placed.id, outcome=Outcome.OK, began=0, ended=1, api=0, status=201, content=body),
+    )
 
 
 class _Everything(dict):  # type: ignore[type-arg]  # any operation is known

@@ -13,11 +13,20 @@ JSON: Final = "application/json"
 PROBLEM: Final = "application/problem+json"
 _MONEY: Final = re.compile(r"\A(0|[1-9][0-9]*)\.[0-9]{2}\Z")
 # What an answer to a success must tell.
+_HOLD: Final = ("holdId", "walletId", "remaining", "balance", "held", "available", "operationId")
 _FIELDS: Final = {
     Verb.DEPOSIT: ("walletId", "balance", "currency", "requestId", "operationId", "version"),
     Verb.WITHDRAW: ("walletId", "balance", "currency", "requestId", "operationId", "version"),
     Verb.TRANSFER: ("transferId", "fromWalletId", "toWalletId", "amount", "status", "fromBalance"),
+    **dict.fromkeys((Verb.HOLD, Verb.CAPTURE, Verb.RELEASE), _HOLD),
     Verb.READ: ("walletId", "balance", "held", "available", "version"),
+}
+_POOR: Final = {"insufficient_funds": ("required", "available")}
+_HELD: Final = {"hold_exceeded": ("required", "remaining")}
+# What may be too little for a verb, and where the refusal says how little.
+_LACKS: Final = {
+    **dict.fromkeys((Verb.WITHDRAW, Verb.TRANSFER, Verb.HOLD), _POOR),
+    **dict.fromkeys((Verb.CAPTURE, Verb.RELEASE), _HELD),
 }
 
 Judgement = tuple[Outcome, str]
@@ -66,13 +75,15 @@ def _refusal(intent: Intent, status: int, code: str, document: Mapping[str, Any]
     if intent.role in {Role.CONFLICT, Role.INVALID}:
         is_expected = (status, code) == intent.expects
         return (Outcome.FAIL, code) if is_expected else (Outcome.FINDING, f"{status} {code}")
-    is_poor = (status, code) == (422, "insufficient_funds")
-    if is_poor and intent.verb in {Verb.WITHDRAW, Verb.TRANSFER}:
-        required, available = (str(document.get(name)) for name in ("required", "available"))
-        if not (_MONEY.match(required) and _MONEY.match(available)):
-            return Outcome.FINDING, f"{code}: {required} of {available}"
-        if Decimal(required) <= Decimal(available):
-            return Outcome.FINDING, f"{code}, though {available} cover {required}"
+    if status == 422 and code in _LACKS.get(intent.verb, {}):
+        names = _LACKS[intent.verb][code]
+        required, there = (str(document.get(name)) for name in names)
+        if not (_MONEY.match(required) and _MONEY.match(there)):
+            return Outcome.FINDING, f"{code}: {required} of {there}"
+        if Decimal(required) <= Decimal(there):
+            return Outcome.FINDING, f"{code}, though {there} cover {required}"
+        return Outcome.FAIL, code
+    if (status, code) == (422, "hold_closed") and intent.verb in {Verb.CAPTURE, Verb.RELEASE}:
         return Outcome.FAIL, code
     return Outcome.FINDING, f"{status} {code}"
 

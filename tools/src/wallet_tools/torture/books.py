@@ -16,6 +16,7 @@ _QUIET: Final = """
         AND (SELECT count(*) FROM events WHERE wallet_version IS NOT NULL)
             = (SELECT count(*) FROM processed_events)
 """
+_WALLETS: Final = "SELECT id, balance_minor, held_minor FROM wallets"
 _ENTRIES: Final = """
     SELECT wallet_id, wallet_version, type, amount_minor, balance_after_minor,
         operation_id::text, transfer_id::text, request_id
@@ -53,6 +54,7 @@ class Books:
     """
 
     balances: dict[str, int] = field(default_factory=dict)
+    held: dict[str, int] = field(default_factory=dict)
     entries: dict[tuple[str, str], list[Entry]] = field(default_factory=lambda: defaultdict(list))
     credits: dict[str, list[Entry]] = field(default_factory=lambda: defaultdict(list))
     operations: dict[tuple[str, str], str] = field(default_factory=dict)
@@ -80,8 +82,8 @@ async def read(url: str) -> Books:
 async def _read(connection: Any) -> Books:  # noqa: ANN401  # the driver is untyped
     books = Books()
     async with connection.transaction(isolation="repeatable_read", readonly=True):
-        async for row in connection.cursor("SELECT id, balance_minor FROM wallets"):
-            books.balances[row[0]] = row[1]
+        async for row in connection.cursor(_WALLETS):
+            books.balances[row[0]], books.held[row[0]] = row[1:]
         async for row in connection.cursor(_ENTRIES, prefetch=2_000):
             books.add(Entry(*row))
         async for row in connection.cursor(_OPERATIONS, prefetch=2_000):

@@ -9,6 +9,9 @@ class Verb(StrEnum):
     DEPOSIT = "deposit"
     WITHDRAW = "withdraw"
     TRANSFER = "transfer"
+    HOLD = "holds"
+    CAPTURE = "capture"
+    RELEASE = "release"
     READ = "read"
 
 

@@ -3,7 +3,7 @@
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -11,12 +11,26 @@ from wallet_tools.torture.books import Books, Entry
 from wallet_tools.torture.history import Attempt, Intent, Outcome, Role, Verb, Violation
 
 _ASKS: Final = {Role.FIRST, Role.REPLAY, Role.RESOLVE}
-_SIGN: Final = {Verb.DEPOSIT: 1, Verb.WITHDRAW: -1, Verb.TRANSFER: -1}
-_ENTRY_TYPE: Final = {
-    Verb.DEPOSIT: "deposit",
-    Verb.WITHDRAW: "withdraw",
-    Verb.TRANSFER: "transfer_debit",
+
+
+class _Effect(NamedTuple):
+    """What an operation does to its wallet: the signs of balance and held, the entry's type."""
+
+    balance: int
+    held: int
+    entry: str | None
+
+
+_EFFECTS: Final = {
+    Verb.DEPOSIT: _Effect(1, 0, "deposit"),
+    Verb.WITHDRAW: _Effect(-1, 0, "withdraw"),
+    Verb.TRANSFER: _Effect(-1, 0, "transfer_debit"),
+    Verb.HOLD: _Effect(0, 1, None),
+    Verb.CAPTURE: _Effect(-1, -1, "hold_capture"),
+    Verb.RELEASE: _Effect(0, -1, None),
 }
+# That of whatever pays another wallet.
+_ENTRY_TO: Final = "transfer_debit"
 
 
 @dataclass(slots=True)
@@ -42,10 +56,25 @@ def operations_of(history: Iterable[Attempt]) -> dict[tuple[str, str], Told]:
     return operations
 
 
+@dataclass(slots=True)
+class _Expected:
+    """What clients were told, by wallet, in minor units."""
+
+    balances: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+    held: dict[str, int] = field(default_factory=lambda: defaultdict(int))
+
+    def add(self, intent: Intent) -> None:
+        effect = _EFFECTS[intent.verb]
+        self.balances[intent.wallet] += effect.balance * intent.amount_minor
+        self.held[intent.wallet] += effect.held * intent.amount_minor
+        if intent.to:
+            self.balances[intent.to] += intent.amount_minor
+
+
 def judge(history: Sequence[Attempt], books: Books) -> Iterator[Violation]:
     """Yield every promise that the books or the answers break."""
     operations = operations_of(history)
-    expected: dict[str, int] = defaultdict(int)
+    expected = _Expected()
     for told in operations.values():
         yield from _repetitions(told)
         yield from _effect(told, books, expected)
@@ -73,7 +102,7 @@ def _repetitions(told: Told) -> Iterator[Violation]:
         yield _violation("K1", "two answers say that they are the first", told.attempts)
 
 
-def _effect(told: Told, books: Books, expected: dict[str, int]) -> Iterator[Violation]:
+def _effect(told: Told, books: Books, expected: _Expected) -> Iterator[Violation]:
     """M9, M10, M11: what was told to have happened did, as told; what was refused did not."""
     intent, entries = told.intent, books.entries.get(told.intent.name, [])
     if not told.definitive:
@@ -86,30 +115,31 @@ def _effect(told: Told, books: Books, expected: dict[str, int]) -> Iterator[Viol
         if books.operations.get(intent.name) != "rejected":
             yield _violation("M10", "a refusal was not remembered", told.attempts)
         return
-    amount_minor = _SIGN[intent.verb] * intent.amount_minor
-    expected[intent.wallet] += amount_minor
-    if intent.verb is Verb.TRANSFER:
-        expected[intent.to] += intent.amount_minor
-    if len(entries) != 1:
+    expected.add(intent)
+    effect = _EFFECTS[intent.verb]
+    if len(entries) != (effect.entry is not None):
         what = f"it was acknowledged and has {len(entries)} entries"
         yield _violation("M9", what, told.attempts, entries)
         return
-    body = msgspec.json.decode(first.answer.content)
-    entry = entries[0]
-    if (entry.amount_minor, entry.type) != (amount_minor, _ENTRY_TYPE[intent.verb]):
+    if not entries:
+        return
+    entry, kind = entries[0], _ENTRY_TO if intent.to else effect.entry
+    if (entry.amount_minor, entry.type) != (effect.balance * intent.amount_minor, kind):
         yield _violation("M9", "another amount or kind was posted", told.attempts, entries)
-    is_transfer = intent.verb is Verb.TRANSFER
-    problem = (
-        _transfer_untruth(body, intent, entry, books) if is_transfer else _untruth(body, entry)
-    )
+    body = msgspec.json.decode(first.answer.content)
+    problem = _untruth(body, entry)
+    if intent.to and not problem:
+        problem = _transfer_untruth(body, intent, entry, books)
     if problem:
         yield _violation("M11", problem, told.attempts, entries)
 
 
 def _untruth(body: Mapping[str, Any], entry: Entry) -> str:
-    if minor(body["balance"]) != entry.after_minor:
-        return f"the answer's balance {body['balance']} is not what the entry left"
-    if body["version"] != entry.version or body["operationId"] != entry.operation:
+    name = "fromBalance" if "fromBalance" in body else "balance"
+    if minor(body[name]) != entry.after_minor:
+        return f"the answer's {name} {body[name]} is not what the entry left"
+    version = body.get("version", entry.version)
+    if version != entry.version or body["operationId"] != entry.operation:
         return "the answer's version or operation is not the entry's"
     return ""
 
@@ -123,21 +153,22 @@ def _transfer_untruth(body: Mapping[str, Any], intent: Intent, entry: Entry, boo
         return "the money arrived elsewhere, or another amount of it"
     if books.transfers.get(body["transferId"]) != "completed":
         return "it was acknowledged and is not completed"
-    if minor(body["fromBalance"]) != entry.after_minor:
-        return "the answer's fromBalance is not what the debit left"
-    if minor(body["toBalance"]) != credit.after_minor:
+    if intent.verb is Verb.TRANSFER and minor(body["toBalance"]) != credit.after_minor:
         return "the answer's toBalance is not what the credit left"
     return ""
 
 
-def _balances(expected: Mapping[str, int], books: Books) -> Iterator[Violation]:
-    """M8: each balance is what the clients were told, to the last digit."""
-    for wallet in sorted(expected.keys() | books.balances.keys()):
-        told, held = expected.get(wallet, 0), books.balances.get(wallet)
-        if held != told:
-            yield Violation(
-                id="M8", what=f"{wallet} has {held}, clients were told {told}", wallet=wallet
-            )
+def _balances(expected: _Expected, books: Books) -> Iterator[Violation]:
+    """M8: each balance, and what is held of it, is what the clients were told, exactly."""
+    for what, told, there in (
+        ("has", expected.balances, books.balances),
+        ("holds", expected.held, books.held),
+    ):
+        for wallet in sorted(told.keys() | there.keys()):
+            is_, said = there.get(wallet), told.get(wallet, 0)
+            if is_ != said:
+                told_so = f"{wallet} {what} {is_}, clients were told {said}"
+                yield Violation(id="M8", what=told_so, wallet=wallet)
 
 
 def _refused(history: Iterable[Attempt], books: Books) -> Iterator[Violation]:
@@ -184,17 +215,17 @@ def _versions(attempt: Attempt, books: Books) -> Iterator[tuple[str, int]]:
     """
     Yield the versions that an answer shows as of now, each with its wallet.
 
-    A transfer's answer names none: they are those of its entries. Only of one that was asked for
-    the first time: a repetition may end what an earlier request has begun.
+    Those of transfers and of holds name none: they are those of the entries. Only of one that was
+    asked for the first time: a repetition may end what an earlier request has begun.
     """
     intent, answer = attempt.intent, attempt.answer
     if answer.outcome is not Outcome.OK or answer.is_replay:
         return
     body = msgspec.json.decode(answer.content)
-    if intent.verb is not Verb.TRANSFER:
+    if "version" in body:
         yield intent.wallet, body["version"]
     elif intent.role is Role.FIRST:
-        arrived = books.credits.get(body["transferId"], [])
+        arrived = books.credits.get(body["transferId"], []) if intent.to else []
         for entry in (*books.entries.get(intent.name, []), *arrived):
             yield entry.wallet, entry.version
 

@@ -1,8 +1,9 @@
 """This module is where it is drawn what each client asks; pure, from a seed of its own."""
 
 import random
-from collections.abc import Iterator
-from typing import Final
+from collections import deque
+from collections.abc import Iterator, Mapping
+from typing import Final, NamedTuple, Self
 
 import msgspec
 
@@ -15,6 +16,9 @@ _WEIGHTS: Final = {
     "deposit": 3.0,
     "withdraw": 3.0,
     "transfer": 3.0,
+    "hold": 1.0,
+    "capture": 1.0,
+    "release": 0.5,
     "read": 2.0,
     "replay": 1.0,
     "conflict": 0.5,
@@ -24,6 +28,9 @@ _HOT_SHARE: Final = 0.6
 # So many withdrawals and transfers ask for more than there is.
 _GREEDY_SHARE: Final = 0.05
 _GREEDY_MINOR: Final = 10**11
+# Of its last so many holds a client takes parts, at most so much of what one was at first.
+_HOLDS: Final = 4
+_PART_MAX_PERCENT: Final = 110
 # What is refused whatever the books say: (verb, wallet or none for a drawn one, body, answer).
 _INVALID: Final = (
     (Verb.DEPOSIT, None, '{"amount": "-1.00"}', (400, "invalid_amount")),
@@ -39,7 +46,8 @@ class Client:
     One client's wishes, in an order that its seed alone decides.
 
     Which wallet, which amount and which older request of its own come from the seed; whether that
-    older one is repeated or provoked also depends on what is known of it.
+    older one is repeated or provoked, and whether a part of a hold is taken or another hold placed,
+    also depends on what is known of it.
     """
 
     def __init__(self, seed: int, number: int) -> None:
@@ -48,6 +56,7 @@ class Client:
         self._number = number
         self._count = 0
         self.first: list[Intent] = []
+        self._holds: deque[Intent] = deque(maxlen=_HOLDS)
 
     def opening(self, wallets: int, clients: int) -> Iterator[Intent]:
         """Yield the deposits that open this client's share of the wallets."""
@@ -66,6 +75,8 @@ class Client:
         amount = self._amount()
         older = self._random.choice(self.first) if self.first else None
         form = self._random.choice(_INVALID)
+        hold = self._random.choice(self._holds) if self._holds else None
+        percent, leaves = self._random.randint(1, _PART_MAX_PERCENT), self._random.random() < 0.5
         match wish:
             case "read":
                 return self._read(wallet)
@@ -75,6 +86,12 @@ class Client:
                 return self._conflict(older)
             case "replay" | "conflict" if older:
                 return self._again(older, Role.REPLAY)
+            case "capture" if hold and (part := _Part.of(hold, percent, known)):
+                return self._part(Verb.CAPTURE, part, "" if leaves else other)
+            case "release" if hold and (part := _Part.of(hold, percent, known)):
+                return self._part(Verb.RELEASE, part)
+            case "hold" | "capture" | "release":
+                return self._hold(wallet, amount)
             case "withdraw":
                 return self._movement(Verb.WITHDRAW, wallet, amount)
             case "transfer":
@@ -86,7 +103,20 @@ class Client:
         """Return the same request once more, to learn what became of it."""
         return self._again(intent, Role.RESOLVE)
 
-    def _movement(self, verb: Verb, wallet: str, amount_minor: int, to: str = "") -> Intent:
+    def _hold(self, wallet: str, amount_minor: int) -> Intent:
+        placed = self._movement(Verb.HOLD, wallet, amount_minor)
+        self._holds.append(placed)
+        return placed
+
+    def _part(self, verb: Verb, part: "_Part", to: str = "") -> Intent:
+        path = f"/v1/holds/{part.hold_id}/{verb}"
+        # Whoever pays itself is refused for that; this is about holds.
+        to = "" if to == part.wallet else to
+        return self._movement(verb, part.wallet, part.amount_minor, to, path)
+
+    def _movement(
+        self, verb: Verb, wallet: str, amount_minor: int, to: str = "", path: str = ""
+    ) -> Intent:
         name = self._name()
         body = {"amount": rendered(amount_minor), "requestId": name}
         if to:
@@ -100,7 +130,7 @@ class Client:
             key=name,
             to=to,
             amount_minor=amount_minor,
-            path=f"/v1/wallets/{wallet}/{verb}",
+            path=path or f"/v1/wallets/{wallet}/{verb}",
             body=msgspec.json.encode(body).decode(),
         )
         self.first.append(intent)
@@ -160,6 +190,25 @@ class Client:
         is_greedy = self._random.random() < _GREEDY_SHARE
         amount = self._random.randint(1, 5_000)
         return _GREEDY_MINOR + amount if is_greedy else amount
+
+
+class _Part(NamedTuple):
+    """A part of a hold that may be taken."""
+
+    hold_id: str
+    wallet: str
+    amount_minor: int
+
+    @classmethod
+    def of(
+        cls, placed: Intent, percent: int, known: Mapping[tuple[str, str], Attempt]
+    ) -> Self | None:
+        """Return so much of a hold, if it is known to be there."""
+        told = known.get(placed.name)
+        if told is None or told.answer.outcome is not Outcome.OK:
+            return None
+        hold_id = msgspec.json.decode(told.answer.content)["holdId"]
+        return cls(hold_id, placed.wallet, max(1, placed.amount_minor * percent // 100))
 
 
 def wallets_of(seed: int) -> list[str]:
