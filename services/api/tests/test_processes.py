@@ -10,6 +10,7 @@ from pathlib import Path
 
 import asyncpg
 import httpx
+import pytest
 
 from wallet_tools import environment
 
@@ -104,6 +105,21 @@ async def test_without_tokens_a_handed_down_socket_is_a_local_one(
 
     assert ended.returncode == 1
     assert "WALLET_LISTEN_FD: WALLET_AUTH=off is served on loopback only" in ended.stderr
+
+
+@pytest.mark.slow
+async def test_an_idle_connection_is_kept(start_api: Start) -> None:
+    """Longer than common clients keep theirs: none asks on one that is just being closed."""
+    _, url = start_api()
+    reader, writer = await asyncio.open_connection("127.0.0.1", int(url.rpartition(":")[2]))
+    for _ in range(2):
+        writer.write(b"GET /healthz HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        head = await reader.readuntil(b"\r\n\r\n")
+        assert head.startswith(b"HTTP/1.1 200 ")
+        await reader.readexactly(int(head.lower().split(b"content-length: ")[1].split(b"\r\n")[0]))
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(reader.read(1), 7)
+    writer.close()
 
 
 async def test_what_is_rehearsed_by_put_arrives_whole(start_api: Start) -> None:

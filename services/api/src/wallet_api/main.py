@@ -1,5 +1,6 @@
 """This module is where the API process starts: settings, logs, a socket, and a graceful end."""
 
+import asyncio
 import signal
 import socket
 import sys
@@ -11,11 +12,15 @@ from wallet_api.access_settings import is_loopback
 from wallet_api.app import create_app
 from wallet_api.edge import Edge
 from wallet_api.settings import ApiSettings
+from wallet_api.turns import Turns
 from wallet_api.wire import Wire
 from wallet_runtime import logs, memory
 from wallet_runtime.settings import SettingsRefused
 
 _GRACE_S = 10
+# Longer than balancers and clients keep an idle connection (up to 60 s), so that none of them
+# sends a request on one that has just been ended.
+_KEEP_ALIVE_S = 75
 _BANNER = """\
 ***************************************************************************
 *  WALLET_AUTH=off: nobody is asked for a token. Anybody on this machine  *
@@ -25,11 +30,26 @@ _BANNER = """\
 
 
 class Server(uvicorn.Server):
-    """Waits for open answers before it stops, after ending those that would never end."""
+    """
+    Takes turns with others at sockets that it was handed.
+
+    Waits for open answers before it stops, after ending those that would never end.
+    """
 
     def __init__(self, config: uvicorn.Config, app: Edge) -> None:
         super().__init__(config)
         self._app = app
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        if sockets is None:
+            return await super().startup()
+        await super().startup([])
+        for each in sockets:
+            self.servers.append(Turns(each, self._protocol))  # type: ignore[arg-type]  # is closed
+        return None
+
+    def _protocol(self) -> asyncio.Protocol:
+        return Wire(self.config, self.server_state, self.lifespan.state)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         # No other task runs before the sockets are closed, so whoever comes back finds another
@@ -68,6 +88,7 @@ def main() -> None:
             server_header=False,
             proxy_headers=False,
             timeout_graceful_shutdown=_GRACE_S,
+            timeout_keep_alive=_KEEP_ALIVE_S,
             lifespan="on",
             http=Wire,
             # Nobody is served a WebSocket here; a request for one is answered as any other.
