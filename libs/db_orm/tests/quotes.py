@@ -32,5 +32,5 @@ async def a_quote(books: "Books", ledger: "Ledger", *, lasts: timedelta = LASTS)
     return made
 
 
-def audit_row() -> list[object]:
-    return [new_id(), "POST", "/v1/fx/quotes", b"{}", "{}", None, 201, *(None,) * 3, "trace", 1]
+def audit_row() -> tuple[object, ...]:
+    return (new_id(), "POST", "/v1/fx/quotes", b"{}", "{}", None, 201, *(None,) * 3, "trace", 1)

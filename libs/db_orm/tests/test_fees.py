@@ -23,7 +23,7 @@ async def priced(ledger: "Ledger", *operations: str) -> None:
     """Let such operations cost 0.50."""
     for operation in operations:
         schedule = FeeSchedule(id="", flat_minor=50)
-        audit = [new_id(), "PUT", "/v1/fees", b"{}", "{}", None, 200, *(None,) * 3, "trace", 1]
+        audit = (new_id(), "PUT", "/v1/fees", b"{}", "{}", None, 200, *(None,) * 3, "trace", 1)
         await fees.set_fees(
             ledger.database.primary, Priced(Charged(operation), "USD", schedule), audit
         )
@@ -98,7 +98,7 @@ async def test_all_or_none_pays_too(ledger: "Ledger", books: "Books", a: "Builde
         a.transfer("w1", "w2", "2.00", pays_fees=True),
         a.withdrawal("w1", "1.00", pays_fees=True),
     )
-    row = [new_id(), "POST", "/v1/batches", b"{}", "{}", None, 201, *(None,) * 3, "trace", 1]
+    row = (new_id(), "POST", "/v1/batches", b"{}", "{}", None, 201, *(None,) * 3, "trace", 1)
 
     orders = [Order(each, "trace", str(row[0])) for each in asked]
     whole = await carry_out(ledger.database, orders, row)

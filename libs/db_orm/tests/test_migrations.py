@@ -27,7 +27,7 @@ CATALOGUE = {
             a.attnotnull, a.attidentity, a.attgenerated, pg_get_expr(d.adbin, d.adrelid)
         FROM pg_class AS c JOIN pg_attribute AS a ON a.attrelid = c.oid
         LEFT JOIN pg_attrdef AS d ON d.adrelid = c.oid AND d.adnum = a.attnum
-        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p')
+        WHERE c.relnamespace = 'public'::regnamespace AND c.relkind IN ('r', 'p', 'c')
             AND a.attnum > 0 AND NOT a.attisdropped
     """,
     "storage": """
@@ -89,7 +89,7 @@ def create_all(url: str) -> None:
 def test_migrations_and_models_make_the_same_database(
     database_url: str, empty_database_url: str
 ) -> None:
-    """Columns, constraints, indexes, triggers and functions are equal down to their text."""
+    """Columns, records, constraints, triggers and functions are equal down to their text."""
     create_all(empty_database_url)
 
     modelled, migrated = catalogue(empty_database_url), catalogue(database_url)

@@ -18,10 +18,10 @@ if TYPE_CHECKING:
 COLUMNS = ", ".join(chain.AUDIT)
 
 
-def row(wallet_id: str, url: str = "/") -> list[object]:
+def row(wallet_id: str, url: str = "/") -> tuple[object, ...]:
     """Return an audit row as an edge writes it."""
     an_id = "018f3a5c-0000-7000-8000-" + wallet_id.encode().hex().zfill(12)
-    return [an_id, "POST", url, b"\x00", "{}", None, 422, None, wallet_id, None, "t", 1]
+    return (an_id, "POST", url, b"\x00", "{}", None, 422, None, wallet_id, None, "t", 1)
 
 
 @pytest.fixture

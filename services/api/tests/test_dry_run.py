@@ -72,16 +72,11 @@ def plain(answer: httpx.Response) -> Any:  # noqa: ANN401  # any JSON
 
 
 def _told_by_both(told: Any) -> Any:  # noqa: ANN401  # any JSON
-    match told:
-        case dict():
-            return {
-                name: _told_by_both(value)
-                for name, value in told.items()
-                if name not in _TOLD_BESIDE
-            }
-        case list():
-            return [_told_by_both(each) for each in told]
-    return told
+    if isinstance(told, list):
+        return [_told_by_both(each) for each in told]
+    if not isinstance(told, dict):
+        return told
+    return {name: _told_by_both(value) for name, value in told.items() if name not in _TOLD_BESIDE}
 
 
 @pytest.mark.parametrize("write", WRITES)

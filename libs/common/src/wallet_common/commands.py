@@ -260,6 +260,9 @@ Command = OpenWallet | Stand | CancelKey | ExpireHolds | Ask | TransferStep
 def key(command: Command) -> str | None:
     """Return the key under which the operation is remembered within the wallet; None for none."""
     match command:
+        # What comes most is looked for first.
+        case Deposit() | Withdraw() | DebitTransfer():
+            return command.request_id
         case OpenWallet() | CompleteTransfer() | ExpireHolds():
             return None
         case FreezeWallet() | UnfreezeWallet() | CloseWallet() | SetLimits():
@@ -285,13 +288,13 @@ def transfer_id(command: Command) -> str | None:
 
 def pays_to(command: Command) -> str | None:
     """Return the recipient of the transfer that the command starts; None if it starts none."""
-    if isinstance(command, DebitTransfer | CaptureHold | ReverseOperation):
+    if isinstance(command, (DebitTransfer, CaptureHold, ReverseOperation)):
         return command.to_wallet_id
     return None
 
 
 def is_reversal(command: Command) -> bool:
     """Say whether the command puts right what should not have been: it must be done some day."""
-    if isinstance(command, DebitTransfer | CreditTransfer):
+    if isinstance(command, (DebitTransfer, CreditTransfer)):
         return command.reverses is not None
     return isinstance(command, ReverseDeposit)

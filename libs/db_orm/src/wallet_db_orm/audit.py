@@ -8,7 +8,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.transfer import TransferState
 from wallet_db_orm.database import statement
-from wallet_db_orm.statements import AUDIT_COLUMNS, RECORD_AUDIT, transpose
+from wallet_db_orm.statements import RECORD_AUDIT, Record
 
 
 class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
@@ -26,7 +26,7 @@ class AuditRecord(msgspec.Struct, frozen=True, kw_only=True):
     trace_id: str
     received_at: datetime
 
-    def row(self, status: int) -> Sequence[object]:
+    def row(self, status: int) -> Record:
         """Return the values of `statements.AUDIT_COLUMNS`; `status` is what the caller gets."""
         taken = datetime.now(UTC) - self.received_at
         return (
@@ -52,13 +52,13 @@ class DeferredAudit(msgspec.Struct, frozen=True):
     status_completed: int
     status_failed: int
 
-    def row(self, state: TransferState) -> Sequence[object]:
+    def row(self, state: TransferState) -> Record:
         """Return the row to write at the transfer's end."""
         is_completed = state is TransferState.COMPLETED
         return self.record.row(self.status_completed if is_completed else self.status_failed)
 
 
-async def record_rows(engine: AsyncEngine, rows: Sequence[Sequence[object]]) -> None:
+async def record_rows(engine: AsyncEngine, rows: Sequence[Record]) -> None:
     """Write rows of requests that no ledger transaction wrote; a row that is there stays."""
     async with statement(engine) as connection:
-        await connection.execute(RECORD_AUDIT, *transpose(rows, AUDIT_COLUMNS))
+        await connection.execute(RECORD_AUDIT, rows)

@@ -5,7 +5,6 @@ Nothing here touches the database: `ledger` reads what a batch knows and writes 
 """
 
 from collections import defaultdict
-from collections.abc import Sequence
 from datetime import datetime
 from operator import attrgetter, itemgetter
 
@@ -33,6 +32,7 @@ from wallet_db_orm.ids import new_id
 from wallet_db_orm.known import Known
 from wallet_db_orm.orders import Applied, Order, Recorded, is_there, is_under_way
 from wallet_db_orm.rows import StoredTransfer
+from wallet_db_orm.statements import Record
 
 
 class Batch(Known):
@@ -44,7 +44,7 @@ class Batch(Known):
         self.stood: set[str] = set()
         self.opened: dict[str, str | None] = {}
         self.moved: set[str] = set()
-        self.rows: dict[str, list[Sequence[object]]] = defaultdict(list)
+        self.rows: dict[str, list[Record]] = defaultdict(list)
 
     def head(self, wallet_id: str) -> bytes:
         """Return the hash of the wallet's newest entry, those noted here included."""
@@ -100,7 +100,7 @@ class Batch(Known):
         outcome = decide(self.wallets.get(command.wallet_id), command, self.around(command))
         if isinstance(outcome, Posted):
             self._post(order, outcome)
-        if isinstance(command, ask.OpenWallet | ask.Stand | ask.ExpireHolds):
+        if isinstance(command, (ask.OpenWallet, ask.Stand, ask.ExpireHolds)):
             return outcome.wallet if isinstance(outcome, Posted) else outcome
         match command:
             case ask.CompleteTransfer():
@@ -121,7 +121,7 @@ class Batch(Known):
     def _post(self, order: Order, posted: Posted) -> None:
         """Take over the wallet as it is now; note its events and its entry."""
         wallet, command = posted.wallet, order.command
-        if isinstance(command, ask.Stand | ask.ReverseOperation) and posted.facts:
+        if isinstance(command, (ask.Stand, ask.ReverseOperation)) and posted.facts:
             self.stood.add(wallet.id)
         self.wallets[wallet.id] = wallet
         if posted.created:

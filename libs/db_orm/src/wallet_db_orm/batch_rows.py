@@ -12,11 +12,10 @@ from wallet_common.operations import Operation
 from wallet_common.wallet import Back, Wallet
 from wallet_db_orm.orders import Order
 from wallet_db_orm.rows import StoredTransfer
+from wallet_db_orm.statements import Record
 
-Row = Sequence[object]
 
-
-def operation(kept: Operation) -> Row:
+def operation(kept: Operation) -> Record:
     """Return the values of `statements.OPERATION_COLUMNS`."""
     meaning, told = encode(kept.meaning), encode(kept.outcome)
     return (kept.wallet_id, kept.request_id, kept.operation_id, kept.type) + (
@@ -27,7 +26,7 @@ def operation(kept: Operation) -> Row:
     )
 
 
-def transfer(stored: StoredTransfer, now: datetime) -> Row:
+def transfer(stored: StoredTransfer, now: datetime) -> Record:
     """Return the values of `statements.STARTED_COLUMNS`."""
     begun = stored.transfer
     return (
@@ -39,13 +38,13 @@ def transfer(stored: StoredTransfer, now: datetime) -> Row:
     )
 
 
-def _terms(terms: Exchange | None) -> Row:
+def _terms(terms: Exchange | None) -> Record:
     if terms is None:
         return (None,) * 5
     return (terms.quote_id, terms.rate, terms.to_currency, terms.to_minor, terms.residue)
 
 
-def hold(placed: Hold, command: PlaceHold, order: Order, now: datetime) -> Row:
+def hold(placed: Hold, command: PlaceHold, order: Order, now: datetime) -> Record:
     """Return the values of `rare.PLACED_COLUMNS`."""
     return (
         (placed.wallet_id, placed.id, placed.currency, placed.amount_minor, placed.captured_minor)
@@ -54,7 +53,7 @@ def hold(placed: Hold, command: PlaceHold, order: Order, now: datetime) -> Row:
     )
 
 
-def index(wallet: Wallet, command: OpenWallet) -> Sequence[Row]:
+def index(wallet: Wallet, command: OpenWallet) -> Sequence[Record]:
     """Return the values of `statements.INDEXED_COLUMNS`."""
     return [
         (wallet.id, wallet.owner_id, each.key, each.digest, each.master_id)
@@ -62,7 +61,7 @@ def index(wallet: Wallet, command: OpenWallet) -> Sequence[Row]:
     ]
 
 
-def reversal(command: ReverseOperation, back: Back, now: datetime) -> Row:
+def reversal(command: ReverseOperation, back: Back, now: datetime) -> Record:
     """Return the values of `rare.REVERSED_COLUMNS`."""
     return (command.wallet_id, command.reverses, command.operation_id, back.amount_minor) + (
         command.original_minor,

@@ -9,7 +9,7 @@ from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.schedules import Charged, FeeSchedule
 from wallet_db_orm.database import statement, transaction
-from wallet_db_orm.statements import AUDIT_COLUMNS, RECORD_AUDIT, transpose
+from wallet_db_orm.statements import RECORD_AUDIT, Record
 
 
 class Priced(msgspec.Struct, frozen=True):
@@ -20,7 +20,7 @@ class Priced(msgspec.Struct, frozen=True):
     schedule: FeeSchedule
 
 
-async def set_fees(engine: AsyncEngine, priced: Priced, audit: Sequence[object]) -> Priced:
+async def set_fees(engine: AsyncEngine, priced: Priced, audit: Record) -> Priced:
     """
     Record a schedule, from its commit on the one in force, and return it with its id.
 
@@ -33,7 +33,7 @@ async def set_fees(engine: AsyncEngine, priced: Priced, audit: Sequence[object])
             *(priced.operation, priced.currency, schedule.flat_minor, schedule.percent),
             *(schedule.min_minor, schedule.max_minor, audit[0]),
         )
-        await connection.execute(RECORD_AUDIT, *transpose([audit], AUDIT_COLUMNS))
+        await connection.execute(RECORD_AUDIT, [audit])
     return replace(priced, schedule=replace(schedule, id=str(schedule_id)))
 
 

@@ -1,6 +1,5 @@
 """This module is where rates and quotes are kept, each with the audit row of its request."""
 
-from collections.abc import Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -13,9 +12,7 @@ from wallet_common.money import parse_amount
 from wallet_db_orm.database import Driver, statement, transaction
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.rows import quote_of
-from wallet_db_orm.statements import AUDIT_COLUMNS, RECORD_AUDIT, transpose
-
-AuditRow = Sequence[object]
+from wallet_db_orm.statements import RECORD_AUDIT, Record
 
 
 class Rate(msgspec.Struct, frozen=True, kw_only=True):
@@ -28,7 +25,7 @@ class Rate(msgspec.Struct, frozen=True, kw_only=True):
     valid_to: datetime | None
 
 
-async def set_rate(engine: AsyncEngine, rate: Rate, audit: AuditRow, *, from_now_on: bool) -> Rate:
+async def set_rate(engine: AsyncEngine, rate: Rate, audit: Record, *, from_now_on: bool) -> Rate:
     """
     Record the rate and return it; of those that are in force the one recorded last counts.
 
@@ -40,7 +37,7 @@ async def set_rate(engine: AsyncEngine, rate: Rate, audit: AuditRow, *, from_now
             _ADD_RATE,
             *(rate.from_currency, rate.to_currency, rate.rate, since, rate.valid_to, audit[0]),
         )
-        await connection.execute(RECORD_AUDIT, *transpose([audit], AUDIT_COLUMNS))
+        await connection.execute(RECORD_AUDIT, [audit])
     return replace(rate, valid_from=valid_from)
 
 
@@ -57,7 +54,7 @@ async def make_quote(
     *,
     lasts: timedelta,
     owner_id: str | None,
-    audit: AuditRow | None,
+    audit: Record | None,
 ) -> Quote | None:
     """
     Offer to change an amount at the rate in force now; None if there is none.
@@ -88,7 +85,7 @@ async def make_quote(
                 *(terms.quote_id, from_currency, to_currency, rate.rate, from_minor, to_minor),
                 *(residue, owner_id, audit[0], now, quote.expires_at),
             )
-            await connection.execute(RECORD_AUDIT, *transpose([audit], AUDIT_COLUMNS))
+            await connection.execute(RECORD_AUDIT, [audit])
     return quote
 
 

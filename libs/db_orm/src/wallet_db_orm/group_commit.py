@@ -14,33 +14,29 @@ from time import monotonic
 from typing import Final
 from zlib import crc32
 
-import msgspec
 from sqlalchemy.ext.asyncio import AsyncEngine
 
-from wallet_common.errors import Busy, IdempotencyKeyReused
+from wallet_common.errors import Busy
 from wallet_db_orm.database import LANE_TRANSACTIONS, Database, Lease, Trouble, trouble
 from wallet_db_orm.doorbell import Doorbell
 from wallet_db_orm.ledger import apply
-from wallet_db_orm.orders import Applied, Order, Settled
+from wallet_db_orm.orders import Order, Settled
+from wallet_db_orm.waiting import Waiting, fail, resolve, within_patience
 
 BATCH_MAX: Final = 512
 PENDING_MAX: Final = 4_096
 # With so many orders for other wallets in its queue a lane has a second transaction, so that the
 # process does not wait for the disk.
 DEEP: Final = 128
+# So often an order whose wallet another process holds goes back to the head of a deep queue before
+# it is waited for: with batches this big each of several processes always holds some of them.
+PUT_BACK_MAX: Final = 4
 # Longer than this nobody waits: the caller is told to come back.
 PATIENCE_S: Final = 5.0
 _FIRST_PAUSE_S: Final = 0.05
 _PAUSE_MAX_S: Final = 0.5
 # So long a wallet whose lock was still held keeps its own lane though nobody asks for it.
 _STAYS_APART_S: Final = 30.0
-
-
-class _Waiting(msgspec.Struct):
-    order: Order
-    answer: asyncio.Future[Settled]
-    deadline_s: float
-    was_put_back: bool = False
 
 
 class GroupCommit:
@@ -56,7 +52,7 @@ class GroupCommit:
         self._lanes = [_Lane(self, database.lanes) for _ in range(database.lane_count)]
         # The wallets that wait in lanes of their own.
         self.apart: dict[str, _Lane] = {}
-        self._watched: deque[_Waiting] = deque()
+        self._watched: deque[Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.doorbell = Doorbell(database.fresh)
         self.pending = 0
@@ -76,7 +72,7 @@ class GroupCommit:
         if not self.has_room(1):
             answer.set_exception(Busy("too many requests are waiting"))
             return answer
-        waiting = _Waiting(order, answer, monotonic() + PATIENCE_S)
+        waiting = Waiting(order, answer, monotonic() + PATIENCE_S)
         self.pending += 1
         answer.add_done_callback(self._leave)
         self._lane_of(order).put(waiting)
@@ -89,7 +85,7 @@ class GroupCommit:
             await running[0].drained()
         await self.doorbell.close()
 
-    def set_apart(self, waiting: _Waiting) -> None:
+    def set_apart(self, waiting: Waiting) -> None:
         """Let an order wait in its wallet's own lane, outside everybody else's way."""
         wallet_id = waiting.order.command.wallet_id
         if wallet_id not in self.apart:
@@ -97,7 +93,7 @@ class GroupCommit:
             self.apart[wallet_id] = own
         self.apart[wallet_id].put(waiting)
 
-    def follow_apart(self, waiting: _Waiting, lane: "_Lane") -> bool:
+    def follow_apart(self, waiting: Waiting, lane: "_Lane") -> bool:
         """Queue an order of `lane` behind those of its wallet that have left it; say if it was."""
         own = self.apart.get(waiting.order.command.wallet_id)
         if own is None or own is lane:
@@ -113,7 +109,7 @@ class GroupCommit:
     def _leave(self, _: asyncio.Future[Settled]) -> None:
         self.pending -= 1
 
-    def _watch(self, waiting: _Waiting) -> None:
+    def _watch(self, waiting: Waiting) -> None:
         """Whatever holds it up, a queue or a lock or a silent server, nobody waits longer."""
         while self._watched and self._watched[0].answer.done():
             self._watched.popleft()
@@ -127,7 +123,7 @@ class GroupCommit:
         while self._watched and (
             self._watched[0].answer.done() or self._watched[0].deadline_s <= now
         ):
-            _fail([self._watched.popleft()], TimeoutError())
+            fail([self._watched.popleft()], TimeoutError())
         self._timer = None
         if self._watched:
             until_s = self._watched[0].deadline_s - now
@@ -158,13 +154,13 @@ class _Lane:
         self._group = group
         self._engine = engine
         self._apart_for = apart_for
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[Waiting] = deque()
         self._tasks: set[asyncio.Task[None]] = set()
         self._serving = 0
         self._under_way: set[str] = set()
         self._is_clear = True
 
-    def put(self, waiting: _Waiting) -> None:
+    def put(self, waiting: Waiting) -> None:
         self._queue.append(waiting)
         # Deep is looked at now and then: what waits may be for wallets that are under way.
         is_deep = self._serving < LANE_TRANSACTIONS and len(self._queue) % DEEP == 0
@@ -194,7 +190,7 @@ class _Lane:
                 # More may be queued while the connection is given back.
                 self._serving -= 1
 
-    def _take(self) -> list[_Waiting]:
+    def _take(self) -> list[Waiting]:
         """Take what is next; beside another transaction `DEEP` orders at least, or none."""
         if self._serving == 1:
             return [self._queue.popleft() for _ in range(min(BATCH_MAX, len(self._queue)))]
@@ -215,7 +211,7 @@ class _Lane:
                 stays_s, self._group.rejoin, self._apart_for, self
             )
 
-    async def _settle(self, lease: Lease, batch: Sequence[_Waiting]) -> None:
+    async def _settle(self, lease: Lease, batch: Sequence[Waiting]) -> None:
         """Resolve every caller of the batch, whatever happens."""
         pause_s = _FIRST_PAUSE_S
         # What is free goes first; what another process holds for its own batch is waited for next.
@@ -230,33 +226,34 @@ class _Lane:
                     return await self._part(lease, batch, error)
                 # COMMIT may have gone through unanswered. Asking again tells: every order is
                 # remembered by its key, so what happened is found and what did not happens now.
-                batch = _within_patience(batch, error)
+                batch = within_patience(batch, error)
                 await asyncio.sleep(pause_s)
                 pause_s = min(2 * pause_s, _PAUSE_MAX_S)
             else:
-                left = _resolve(batch, applied)
+                left = resolve(batch, applied)
+                is_stuck = waits or len(left) == len(batch)
                 left = [each for each in left if not self._group.follow_apart(each, self)]
-                batch = left if waits else self._put_back(left)
+                batch = left if is_stuck else self._put_back(left)
                 self._group.doorbell.ring()
                 waits, self._is_clear = True, True
         return None
 
-    def _put_back(self, left: Sequence[_Waiting]) -> list[_Waiting]:
+    def _put_back(self, left: Sequence[Waiting]) -> list[Waiting]:
         """
-        Queue again, before all else, what another process holds, if there is enough else to do.
+        Queue again, before all else, what another process holds while there is enough else to do.
 
-        Returns what is to be waited for now: an order is put back once.
+        Returns what is to be waited for now: nothing is put back for ever.
         """
         if len(self._queue) < DEEP:
             return list(left)
-        again = [each for each in left if not each.was_put_back]
-        stay = [each for each in left if each.was_put_back]
+        stays = [each for each in left if each.put_back == PUT_BACK_MAX]
+        again = [each for each in left if each.put_back < PUT_BACK_MAX]
         for each in again:
-            each.was_put_back = True
+            each.put_back += 1
         self._queue.extendleft(reversed(again))
-        return stay
+        return stays
 
-    async def _part(self, lease: Lease, batch: Sequence[_Waiting], error: Exception) -> None:
+    async def _part(self, lease: Lease, batch: Sequence[Waiting], error: Exception) -> None:
         """A batch failed as a whole: see to it that one bad wallet or order harms no other."""
         kind = trouble(error)
         self._is_clear = False
@@ -268,9 +265,9 @@ class _Lane:
                 if not self._group.follow_apart(each, self):
                     await self._settle(lease, [each])
         else:
-            _fail(batch, error)
+            fail(batch, error)
 
-    def _set_apart(self, batch: Sequence[_Waiting]) -> None:
+    def _set_apart(self, batch: Sequence[Waiting]) -> None:
         """Move the wallets of `batch` out of this lane, with what they have queued, in order."""
         wallet_ids = {each.order.command.wallet_id for each in batch}
         queued, self._queue = self._queue, deque()
@@ -282,34 +279,3 @@ class _Lane:
                 self._group.set_apart(each)
             else:
                 self._queue.append(each)
-
-
-def _resolve(batch: Sequence[_Waiting], applied: Sequence[Applied | None]) -> Sequence[_Waiting]:
-    """Answer the callers; return those whose wallet somebody else held."""
-    for each, outcome in zip(batch, applied, strict=True):
-        if outcome is None or each.answer.done():
-            continue
-        if isinstance(outcome, IdempotencyKeyReused):
-            each.answer.set_exception(outcome)
-        else:
-            each.answer.set_result(outcome)
-    return [each for each, outcome in zip(batch, applied, strict=True) if outcome is None]
-
-
-def _within_patience(batch: Sequence[_Waiting], error: Exception) -> list[_Waiting]:
-    now = monotonic()
-    _fail([each for each in batch if each.deadline_s <= now], error)
-    return [each for each in batch if each.deadline_s > now]
-
-
-def _fail(batch: Sequence[_Waiting], error: Exception) -> None:
-    is_bug = trouble(error) is Trouble.OTHER and not isinstance(error, Busy)
-    for each in batch:
-        if not each.answer.done():
-            each.answer.set_exception(error if is_bug else _busy(error))
-
-
-def _busy(error: Exception) -> Busy:
-    busy = Busy("the wallet or the database is busy")
-    busy.__cause__ = error
-    return busy

@@ -60,7 +60,7 @@ class Whole(msgspec.Struct, frozen=True):
     is_done: bool
 
 
-async def apply_whole(lease: Lease, orders: Sequence[Order], row: Sequence[object] | None) -> Whole:
+async def apply_whole(lease: Lease, orders: Sequence[Order], row: sql.Record | None) -> Whole:
     """
     Carry out all `orders` in one transaction, transfers to their end, or none of them.
 
@@ -200,9 +200,7 @@ async def _write(connection: Driver, batch: Batch) -> None:
         + (batch.head(wallet.id),)
         for wallet in map(batch.wallets.__getitem__, sorted(batch.moved))
     ]
-    parameters = [batch.now, *sql.transpose(moved, sql.MOVED_COLUMNS)]
-    for table, names, _ in sql.WRITTEN:
-        parameters += sql.transpose(batch.rows[table.name], names)
-    if await connection.fetchval(sql.RECORD, *parameters) != len(moved):
+    written = [batch.rows[table.name] for table, _, _ in sql.WRITTEN]
+    if await connection.fetchval(sql.RECORD, batch.now, moved, *written) != len(moved):
         message = "a wallet changed under its lock"
         raise InvariantViolated(message)

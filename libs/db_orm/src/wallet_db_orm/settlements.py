@@ -17,7 +17,7 @@ from wallet_db_orm.audit import AuditRecord
 from wallet_db_orm.database import Driver, statement, transaction
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.outbox import ANSWERS
-from wallet_db_orm.statements import AUDIT_COLUMNS, RECORD_AUDIT, transpose
+from wallet_db_orm.statements import RECORD_AUDIT
 
 # A message is answered with no status; its audit row says that it was taken in.
 TAKEN_IN: Final = 200
@@ -88,7 +88,7 @@ async def _answer(
     user_id: str | None,
     origin: AuditRecord,
 ) -> None:
-    await driver.execute(RECORD_AUDIT, *transpose([origin.row(TAKEN_IN)], AUDIT_COLUMNS))
+    await driver.execute(RECORD_AUDIT, [origin.row(TAKEN_IN)])
     if told is None:
         return
     answer = encode(finalized(_settlement(told), user_id, told.at)).decode()

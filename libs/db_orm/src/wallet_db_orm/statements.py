@@ -1,7 +1,8 @@
 """
-This module is where the write path's SQL is spelled: each statement takes a whole batch as arrays.
+This module is where the write path's SQL is spelled: each statement takes a whole batch.
 
-One array per column, so a batch of any size is one prepared statement and one round trip.
+What every request writes comes as one array of records per table, the rest as an array per column;
+so a batch of any size is one prepared statement and one round trip. See docs/adr/0029.
 """
 
 from collections.abc import Sequence
@@ -11,6 +12,9 @@ import sqlalchemy as sa
 from sqlalchemy.dialects import postgresql
 
 from wallet_db_orm import models
+
+# A row as the driver writes one: a list would be an array's next dimension.
+Record = tuple[object, ...]
 
 _DIALECT = postgresql.dialect()  # type: ignore[no-untyped-call]  # SQLAlchemy leaves it untyped
 
@@ -49,37 +53,63 @@ FINISHED_COLUMNS: Final = (
     *("from_wallet_id", "id", "state", "from_balance_minor", "to_balance_minor", "reason"),
 )
 
+# What is given as records. Migration 0016 says why no such type is ever altered.
+_GIVEN: Final = (
+    (models.wallets, MOVED_COLUMNS),
+    (models.operations, OPERATION_COLUMNS),
+    (models.ledger_entries, ENTRY_COLUMNS),
+    (models.events, EVENT_COLUMNS),
+    (models.api_audit, AUDIT_COLUMNS),
+)
+for _table, _columns in _GIVEN:
+    _members = ", ".join(f"{name} {_table.c[name].type.compile(_DIALECT)}" for name in _columns)
+    _type = f"CREATE TYPE given_{_table.name} AS ({_members})"
+    sa.event.listen(models.metadata, "after_create", sa.DDL(_type))  # type: ignore[no-untyped-call]
+
 # Writing the same request's row twice is harmless: after a lost COMMIT answer it is asked again.
 _AUDITED_ONCE: Final = " ON CONFLICT DO NOTHING RETURNING id"
 
 
-def insert_many(
-    table: sa.Table,
-    columns: Sequence[str],
-    *,
-    arrays: Sequence[int] | None = None,
-    stamp: int | None = None,
-    tail: str = "",
-) -> str:
+def insert_many(table: sa.Table, columns: Sequence[str], *, tail: str = "") -> str:
     """
-    Return an INSERT of `columns` whose values are array parameters: by default $1, $2, …
+    Return an INSERT of `columns` whose values are the arrays $1, $2, …
 
-    Rows are inserted in array order, so a sequence value is drawn in array order too. `stamp` is
-    the number of the one parameter that is every row's `occurred_at`.
+    Rows are inserted in array order, so a sequence value is drawn in array order too.
     """
-    numbers = arrays or range(1, len(columns) + 1)
     unnested = ", ".join(
         f"${number}::{table.c[name].type.compile(_DIALECT)}[]"
-        for number, name in zip(numbers, columns, strict=True)
+        for number, name in enumerate(columns, 1)
     )
     names = ", ".join(columns)
-    stamped, at = ("", "") if stamp is None else (", occurred_at", f", ${stamp}::timestamptz")
     # Names come from the table's declaration, never from outside.
     return (
-        f"INSERT INTO {table.name} ({names}{stamped})"  # noqa: S608  # see above
-        f" SELECT {names}{at} FROM unnest({unnested}) WITH ORDINALITY AS given ({names}, nth)"
+        f"INSERT INTO {table.name} ({names})"  # noqa: S608  # see above
+        f" SELECT {names} FROM unnest({unnested}) WITH ORDINALITY AS given ({names}, nth)"
         f" ORDER BY nth{tail}"
     )
+
+
+def _insert_records(
+    table: sa.Table, columns: Sequence[str], number: int, *, now: int | None = None, tail: str = ""
+) -> str:
+    """
+    Return an INSERT of `columns`, a row each of an array of records: parameter `number`.
+
+    Rows are inserted in array order. A record is a tuple. `now` is the number of the parameter that
+    is every row's `occurred_at`.
+    """
+    names = ", ".join(columns)
+    stamped, at = ("", "") if now is None else (", occurred_at", f", ${now}::timestamptz")
+    return (
+        f"INSERT INTO {table.name} ({names}{stamped})"  # noqa: S608  # names of ours
+        f" SELECT {names}{at} FROM {_given(table, number)} WITH ORDINALITY AS given ({names}, nth)"
+        f" ORDER BY nth{tail}"
+    )
+
+
+def _given(table: sa.Table, number: int) -> str:
+    """Return the rows of parameter `number`, which are of the type that `_GIVEN` declares."""
+    return f"unnest(${number}::given_{table.name}[])"
 
 
 def transpose(rows: Sequence[Sequence[object]], columns: Sequence[str]) -> list[list[object]]:
@@ -199,11 +229,10 @@ def _queue_for_seal() -> str:
     )
 
 
-RECORD_AUDIT: Final = (
-    f"WITH api_audit_ AS ({insert_many(models.api_audit, AUDIT_COLUMNS, tail=_AUDITED_ONCE)})"
-    f" {_queue_for_seal()}"
-)
+_AUDITED: Final = _insert_records(models.api_audit, AUDIT_COLUMNS, 1, tail=_AUDITED_ONCE)
+RECORD_AUDIT: Final = f"WITH api_audit_ AS ({_AUDITED}) {_queue_for_seal()}"
 
+# What `RECORD` inserts, in the order of its parameters.
 WRITTEN: Final = (
     (models.operations, OPERATION_COLUMNS, ""),
     (models.ledger_entries, ENTRY_COLUMNS, ""),
@@ -213,26 +242,34 @@ WRITTEN: Final = (
 
 
 def _record() -> str:
-    """Return the one statement that moves the wallets and writes all that must be remembered."""
-    moved = """
+    """
+    Return the one statement that moves the wallets and writes all that must be remembered.
+
+    It takes the time, then records: of `MOVED_COLUMNS` in the order of their ids, and of each of
+    `WRITTEN`. Returns how many wallets it has moved.
+    """
+    moved = f"""
         UPDATE wallets AS w SET balance_minor = after.balance_minor,
             held_minor = after.held_minor, version = after.version, head = after.head,
             updated_at = $1
-        FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bytea[])
-            AS after (id, balance_minor, held_minor, version, head)
-        WHERE w.id = after.id AND w.id = ANY($2::text[])
+        FROM {_given(models.wallets, 2)} AS after ({", ".join(MOVED_COLUMNS)})
+        WHERE w.id = after.id
+            AND w.id = ANY(ARRAY(SELECT id FROM {_given(models.wallets, 2)}))
         RETURNING 1
-    """
-    parts, first = [f"moved AS ({moved})"], 7
-    for table, columns, tail in WRITTEN:
-        numbers, stamp = range(first, first + len(columns)), 1 if "occurred_at" in table.c else None
-        insert = insert_many(table, columns, arrays=numbers, stamp=stamp, tail=tail)
+    """  # noqa: S608  # constants
+    parts = [f"moved AS ({moved})"]
+    for number, (table, columns, tail) in enumerate(WRITTEN, 3):
+        now = 1 if "occurred_at" in table.c else None
+        insert = _insert_records(table, columns, number, now=now, tail=tail)
         parts.append(f"{table.name}_ AS ({insert})")
         if table is models.events:
             # Every event waits in the outbox, in the same order.
-            waiting = insert_many(models.outbox, OUTBOX_COLUMNS, arrays=(first, first + 1))
+            waiting = (
+                f"INSERT INTO outbox ({', '.join(OUTBOX_COLUMNS)}) SELECT wallet_id, id"  # noqa: S608
+                f" FROM {_given(table, number)} WITH ORDINALITY"
+                f" AS given ({', '.join(columns)}, nth) ORDER BY nth"
+            )
             parts.append(f"outbox_ AS ({waiting})")
-        first += len(columns)
     parts.append(f"unsealed_ AS ({_queue_for_seal()})")
     return f"WITH {', '.join(parts)} SELECT count(*) FROM moved"  # noqa: S608  # constants
 

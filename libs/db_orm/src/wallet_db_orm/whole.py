@@ -10,6 +10,7 @@ from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_db_orm.database import Database, Lease, Trouble, trouble
 from wallet_db_orm.ledger import Whole, apply_whole
 from wallet_db_orm.orders import Applied, Order, Settled
+from wallet_db_orm.statements import Record
 
 # Longer than this nobody waits: the caller is told to come back.
 PATIENCE_S: Final = 5.0
@@ -33,9 +34,7 @@ async def rehearsed(database: Database, order: Order) -> Settled:
     return applied
 
 
-async def carry_out(
-    database: Database, orders: Sequence[Order], row: Sequence[object] | None
-) -> Whole:
+async def carry_out(database: Database, orders: Sequence[Order], row: Record | None) -> Whole:
     """
     Carry out all `orders` in a transaction of their own, or none; see `apply_whole`.
 

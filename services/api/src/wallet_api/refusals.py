@@ -10,6 +10,7 @@ import structlog
 
 from wallet_db_orm.audit import AuditRecord, record_rows
 from wallet_db_orm.database import Database, Trouble, trouble
+from wallet_db_orm.statements import Record
 
 _WAITING_MAX: Final = 10_000
 _AT_ONCE: Final = 500
@@ -30,7 +31,7 @@ class Refusals:
 
     def __init__(self, database: Database) -> None:
         self._database = database
-        self._waiting: deque[Sequence[object]] = deque()
+        self._waiting: deque[Record] = deque()
         self._catching_up: asyncio.Task[None] | None = None
 
     async def write(self, record: AuditRecord, status: int) -> None:
@@ -79,7 +80,7 @@ class Refusals:
             self._waiting.popleft()
         return True
 
-    async def _write_singly(self, rows: Sequence[Sequence[object]]) -> None:
+    async def _write_singly(self, rows: Sequence[Record]) -> None:
         """One row cannot be stored: the others must not wait for it."""
         for row in rows:
             try:

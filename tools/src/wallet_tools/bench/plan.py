@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Final
 
 PGBENCH_CLIENTS: Final = 32
-BULK_CONNECTIONS: Final = 8
+BULK_CONNECTIONS: Final = 12
 BULK_COMMANDS: Final = 500
 PEAK_CONNECTIONS: Final = 64
 PIPELINE_CONNECTIONS: Final = 64

@@ -1,0 +1,53 @@
+"""This module is where those who wait for an order are told what came of it."""
+
+import asyncio
+from collections.abc import Sequence
+from time import monotonic
+
+import msgspec
+
+from wallet_common.errors import Busy, IdempotencyKeyReused
+from wallet_db_orm.database import Trouble, trouble
+from wallet_db_orm.orders import Applied, Order, Settled
+
+
+class Waiting(msgspec.Struct):
+    """An order and its caller; `put_back` counts how often another process had its wallet."""
+
+    order: Order
+    answer: asyncio.Future[Settled]
+    deadline_s: float
+    put_back: int = 0
+
+
+def resolve(batch: Sequence[Waiting], applied: Sequence[Applied | None]) -> Sequence[Waiting]:
+    """Answer the callers; return those whose wallet somebody else held."""
+    for each, outcome in zip(batch, applied, strict=True):
+        if outcome is None or each.answer.done():
+            continue
+        if isinstance(outcome, IdempotencyKeyReused):
+            each.answer.set_exception(outcome)
+        else:
+            each.answer.set_result(outcome)
+    return [each for each, outcome in zip(batch, applied, strict=True) if outcome is None]
+
+
+def within_patience(batch: Sequence[Waiting], error: Exception) -> list[Waiting]:
+    """Return those whose time has not come yet; the others are told that nothing is known."""
+    now = monotonic()
+    fail([each for each in batch if each.deadline_s <= now], error)
+    return [each for each in batch if each.deadline_s > now]
+
+
+def fail(batch: Sequence[Waiting], error: Exception) -> None:
+    """Tell the callers: the error if it is a bug, else that the wallet or the database is busy."""
+    is_bug = trouble(error) is Trouble.OTHER and not isinstance(error, Busy)
+    for each in batch:
+        if not each.answer.done():
+            each.answer.set_exception(error if is_bug else _busy(error))
+
+
+def _busy(error: Exception) -> Busy:
+    busy = Busy("the wallet or the database is busy")
+    busy.__cause__ = error
+    return busy
