@@ -123,6 +123,7 @@ async def test_a_spreadsheet_has_the_same_and_calculates_nothing(
     [
         ({"from": "yesterday"}, "from"),
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "to"),
+        ({"from": "2999-01-01T00:00:00Z"}, "from"),
         ({"format": "xls"}, "format"),
         ({"limit": "5"}, "limit"),
     ],
@@ -204,6 +205,7 @@ async def test_an_account_is_known_of_every_instant(
         # Gold has a code, and no minor unit.
         ("/v1/accounts?currency=XAU", 400, "invalid_request"),
         ("/v1/accounts/@external?currency=XAU", 400, "invalid_request"),
+        ("/v1/accounts/@fx:USD?currency=EUR", 400, "invalid_request"),
         ("/v1/accounts/@external?at=now", 400, "invalid_request"),
         ("/v1/accounts?at=2026-01-01T00:00:00Z", 400, "invalid_request"),
     ],

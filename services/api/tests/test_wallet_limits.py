@@ -61,6 +61,7 @@ async def test_limits_are_set_as_a_whole_and_read_as_they_are(
         ({"velocity": [{"period": "day", "count": 1}] * 2}, "velocity"),
         ({"timeZone": "Mars/Olympus"}, "timeZone"),
         ({"timeZone": "../etc/passwd"}, "timeZone"),
+        ({"timeZone": "localtime"}, "timeZone"),
         ({"balance": "1"}, "balance"),
     ],
 )

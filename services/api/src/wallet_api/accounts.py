@@ -71,6 +71,8 @@ async def read_account(
     if account not in _ACCOUNTS and not is_currency(own or ""):
         raise Problem(404, "account_not_found", "There is no such system account.")
     _check(currency)
+    if own is not None and currency not in {None, own}:
+        raise invalid("currency", f"must be {own}, in which the account is kept")
     asked = currency or own or books.settings.default_currency
     found = await accounts.balances(
         books.database.reads,

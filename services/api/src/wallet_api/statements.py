@@ -75,6 +75,8 @@ async def read_statement(
         books.database.reads, wallet_id, since=begin, until=end, limit=LINES_MAX + 1
     )
     first = theirs(exchange, rows[0] if rows else None)
+    if begin is not None and begin > first.until:
+        raise invalid("from", "must not be in the future")
     lines = [_line(row) for row in rows if row.wallet_version is not None]
     if len(lines) > LINES_MAX:
         detail = f"More than {LINES_MAX} lines: ask for a shorter time."

@@ -14,7 +14,7 @@ from typing import Any, Final, NoReturn, TypeVar
 import msgspec
 from litestar import Request
 
-from wallet_api.problems import Problem, invalid
+from wallet_api.problems import NO_CURRENCY, Problem, invalid
 from wallet_common.errors import InvalidAmount
 from wallet_common.money import Amount, parse_amount
 
@@ -34,7 +34,7 @@ _FORMS: Final = {
     "commands": "must have 1 to 1000 items",
     "requestId": "must be 1 to 128 printable ASCII characters without spaces",
     "ownerId": "must be 1 to 128 printable ASCII characters without spaces",
-    "currency": "must be a code of three capital letters",
+    "currency": NO_CURRENCY,
     "reference": "must be 1 to 256 characters without control characters",
     "reason": "must be 1 to 1000 characters without control characters",
     "metadata": "must be a declared key, a colon and a value",
