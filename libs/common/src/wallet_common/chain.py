@@ -27,6 +27,7 @@ _EPOCH: Final = datetime(2000, 1, 1, tzinfo=UTC)
 _MICROSECOND: Final = timedelta(microseconds=1)
 _SIZED: Final = Struct(">Ii")
 _INT8: Final = Struct(">Iiq")
+_UUID_HEAD: Final = _SIZED.pack(2950, 16)
 
 
 def _text(number: int) -> Callable[[str], bytes]:
@@ -56,7 +57,7 @@ def _instant(value: datetime) -> bytes:
 
 
 def _uuid(value: str) -> bytes:
-    return _SIZED.pack(2950, 16) + unhexlify(value.replace("-", ""))
+    return _UUID_HEAD + unhexlify(value.replace("-", ""))
 
 
 # By the name of a type: its number in PostgreSQL's catalogue, and what makes a value's bytes. The

@@ -2,6 +2,7 @@
 
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 
 import msgspec
 
@@ -255,6 +256,8 @@ Keyed = Ask | CancelKey | CreditTransfer | RefundTransfer
 # Asked for again they find it done, so they need no key.
 Stand = FreezeWallet | UnfreezeWallet | CloseWallet | SetLimits
 Command = OpenWallet | Stand | CancelKey | ExpireHolds | Ask | TransferStep
+# The commands of `Stand`; asking whether one is of many is quicker of a flat tuple.
+STAND: Final = (FreezeWallet, UnfreezeWallet, CloseWallet, SetLimits)
 
 
 def key(command: Command) -> str | None:
@@ -276,6 +279,8 @@ def key(command: Command) -> str | None:
 def transfer_id(command: Command) -> str | None:
     """Return the transfer that the command belongs to; None if it is none of a transfer's."""
     match command:
+        case Deposit() | Withdraw():
+            return None
         case DebitTransfer():
             return command.operation_id
         case CreditTransfer() | CompleteTransfer() | RefundTransfer():

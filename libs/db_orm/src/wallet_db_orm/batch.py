@@ -7,6 +7,7 @@ Nothing here touches the database: `ledger` reads what a batch knows and writes 
 from collections import defaultdict
 from datetime import datetime
 from operator import attrgetter, itemgetter
+from typing import Final
 
 from msgspec.json import encode
 from msgspec.structs import replace
@@ -33,6 +34,13 @@ from wallet_db_orm.known import Known
 from wallet_db_orm.orders import Applied, Order, Recorded, is_there, is_under_way
 from wallet_db_orm.rows import StoredTransfer
 from wallet_db_orm.statements import Record
+
+_NEEDS_NO_KEY: Final = (ask.OpenWallet, ask.ExpireHolds, *ask.STAND)
+_CHANGES_STANDING: Final = (*ask.STAND, ask.ReverseOperation)
+_MOVES_NOTHING: Final = (
+    *(ask.OpenWallet, ask.CancelKey, ask.CompleteTransfer, *ask.STAND),
+    *(ask.PlaceHold, ask.ReleaseHold, ask.ExpireHolds),
+)
 
 
 class Batch(Known):
@@ -83,7 +91,7 @@ class Batch(Known):
         earlier = self.operations.get((command.wallet_id, ask.key(command) or ""))
         if earlier is None:
             return None
-        assert not isinstance(command, (ask.OpenWallet, ask.ExpireHolds, ask.Stand)), "no key"
+        assert not isinstance(command, _NEEDS_NO_KEY), "what has a key was found"
         # A cancelled key has one answer, whatever is asked with it.
         if not isinstance(command, (ask.CancelKey, ask.CreditTransfer)) and (
             not earlier.was_cancelled
@@ -100,7 +108,7 @@ class Batch(Known):
         outcome = decide(self.wallets.get(command.wallet_id), command, self.around(command))
         if isinstance(outcome, Posted):
             self._post(order, outcome)
-        if isinstance(command, (ask.OpenWallet, ask.Stand, ask.ExpireHolds)):
+        if isinstance(command, _NEEDS_NO_KEY):
             return outcome.wallet if isinstance(outcome, Posted) else outcome
         match command:
             case ask.CompleteTransfer():
@@ -121,7 +129,7 @@ class Batch(Known):
     def _post(self, order: Order, posted: Posted) -> None:
         """Take over the wallet as it is now; note its events and its entry."""
         wallet, command = posted.wallet, order.command
-        if isinstance(command, (ask.Stand, ask.ReverseOperation)) and posted.facts:
+        if posted.facts and isinstance(command, _CHANGES_STANDING):
             self.stood.add(wallet.id)
         self.wallets[wallet.id] = wallet
         if posted.created:
@@ -141,8 +149,9 @@ class Batch(Known):
                 + (order.audit_id, order.trace_id, payload)
             )
         if posted.entry is not None:
-            lines = (posted.entry, posted.fee) if posted.fee else (posted.entry,)
-            for entry in sorted(lines, key=attrgetter("version")):
+            lines = [posted.entry, posted.fee] if posted.fee else [posted.entry]
+            lines.sort(key=attrgetter("version"))
+            for entry in lines:
                 self._enter(order, posted, entry)
         if posted.hold is not None:
             self._keep(order, posted.hold)
@@ -161,11 +170,7 @@ class Batch(Known):
 
     def _enter(self, order: Order, posted: Posted, entry: Entry) -> None:
         wallet, command = posted.wallet, order.command
-        moves_nothing = (
-            *(ask.OpenWallet, ask.CancelKey, ask.CompleteTransfer, ask.Stand),
-            *(ask.PlaceHold, ask.ReleaseHold, ask.ExpireHolds),
-        )
-        assert not isinstance(command, moves_nothing), "these have no entry"
+        assert not isinstance(command, _MOVES_NOTHING), "these have no entry"
         row = (
             (wallet.id, entry.version, entry.type, entry.amount_minor, entry.balance_after_minor)
             + (wallet.currency, counter_account(entry, wallet.currency), command.operation_id)
