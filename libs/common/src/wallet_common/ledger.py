@@ -35,12 +35,12 @@ def decide(wallet: Wallet | None, command: ask.Command, around: Surroundings) ->
     """
     assert wallet is None or wallet.id == command.wallet_id, "a decision is about one wallet"
     match command:
-        case ask.OpenWallet():
-            return _open(wallet, command, around.sibling)
         case ask.Deposit():
             return _deposit(wallet, command, around)
         case ask.Withdraw():
             return _withdraw(wallet, command, around)
+        case ask.OpenWallet():
+            return _open(wallet, command, around.sibling)
         case ask.ReverseDeposit():
             return _reverse_deposit(wallet, command)
         case ask.CancelKey():

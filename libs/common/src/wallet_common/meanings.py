@@ -17,7 +17,6 @@ from wallet_common.commands import (
     ReverseOperation,
     Reversible,
     Withdraw,
-    pays_to,
 )
 
 _REVERSALS: Final = {
@@ -33,24 +32,28 @@ def meaning(command: Keyed) -> dict[str, str]:
 
     The meaning of a step, and of a key that is spent, is told by the key alone.
     """
-    if isinstance(command, (CancelKey, CreditTransfer, RefundTransfer)):
-        return {}
-    said = {
-        "type": operation_type(command),
-        "amount": None if command.amount is None else command.amount.canonical(),
-        "toWalletId": pays_to(command),
-    }
-    if isinstance(command, (CaptureHold, ReleaseHold)):
-        said["holdId"] = command.hold_id
-    elif isinstance(command, ReverseOperation):
-        force = "true" if command.force else None
-        said |= {"operationId": command.reverses, "reason": command.reason, "force": force}
-    else:
-        said |= {"reference": command.reference, "metadata": command.metadata_meaning}
-    if isinstance(command, DebitTransfer):
-        said["quoteId"] = command.quote_id
-    if isinstance(command, PlaceHold) and command.expires_at is not None:
-        said["expiresAt"] = command.expires_at.astimezone(UTC).isoformat()
+    said: dict[str, str | None] = {"type": operation_type(command)}
+    match command:
+        case Deposit() | Withdraw() | ReverseDeposit() | DebitTransfer() | PlaceHold():
+            said["reference"], said["metadata"] = command.reference, command.metadata_meaning
+        case CaptureHold() | ReleaseHold():
+            said["holdId"] = command.hold_id
+        case ReverseOperation():
+            force = "true" if command.force else None
+            said |= {"operationId": command.reverses, "reason": command.reason, "force": force}
+        case CancelKey() | CreditTransfer() | RefundTransfer():
+            return {}
+    if command.amount is not None:
+        said["amount"] = command.amount.canonical()
+    match command:
+        case Deposit() | Withdraw():
+            pass
+        case DebitTransfer():
+            said["toWalletId"], said["quoteId"] = command.to_wallet_id, command.quote_id
+        case CaptureHold() | ReverseOperation():
+            said["toWalletId"] = command.to_wallet_id
+        case PlaceHold() if command.expires_at is not None:
+            said["expiresAt"] = command.expires_at.astimezone(UTC).isoformat()
     return {name: value for name, value in said.items() if value is not None}
 
 

@@ -36,10 +36,10 @@ from wallet_db_orm.rows import StoredTransfer
 from wallet_db_orm.statements import Record
 
 _NEEDS_NO_KEY: Final = (ask.OpenWallet, ask.ExpireHolds, *ask.STAND)
-_CHANGES_STANDING: Final = (*ask.STAND, ask.ReverseOperation)
-_MOVES_NOTHING: Final = (
-    *(ask.OpenWallet, ask.CancelKey, ask.CompleteTransfer, *ask.STAND),
-    *(ask.PlaceHold, ask.ReleaseHold, ask.ExpireHolds),
+_CHANGES_STANDING: Final = frozenset((*ask.STAND, ask.ReverseOperation))
+_MOVES: Final = (
+    *(ask.Deposit, ask.Withdraw, ask.DebitTransfer, ask.CreditTransfer, ask.RefundTransfer),
+    *(ask.CaptureHold, ask.ReverseDeposit, ask.ReverseOperation),
 )
 
 
@@ -108,28 +108,38 @@ class Batch(Known):
         outcome = decide(self.wallets.get(command.wallet_id), command, self.around(command))
         if isinstance(outcome, Posted):
             self._post(order, outcome)
-        if isinstance(command, _NEEDS_NO_KEY):
-            return outcome.wallet if isinstance(outcome, Posted) else outcome
         match command:
+            case ask.Deposit() | ask.Withdraw() | ask.DebitTransfer():
+                return self._keep_outcome(order, command, outcome)
             case ask.CompleteTransfer():
                 return self._finish(outcome)
             case ask.RefundTransfer():
                 if isinstance(outcome, Posted):
                     self._remember(order, command, outcome)
                 return self._finish(outcome)
+            case _ if isinstance(command, _NEEDS_NO_KEY):
+                return outcome.wallet if isinstance(outcome, Posted) else outcome
             case _:
-                # A reversal that is refused today may be possible tomorrow.
-                if isinstance(outcome, Rejected) and (
-                    ask.is_reversal(command) or not outcome.reason.remembered
-                ):
-                    return outcome
-                operation = self._remember(order, command, outcome)
-                return Recorded(operation, transfer=self._start(order, outcome))
+                return self._keep_outcome(order, command, outcome)
+
+    def _keep_outcome(
+        self,
+        order: Order,
+        command: ask.Ask | ask.CancelKey | ask.CreditTransfer,
+        outcome: Posted | Rejected,
+    ) -> Recorded | Rejected:
+        # A reversal that is refused today may be possible tomorrow.
+        if isinstance(outcome, Rejected) and (
+            ask.is_reversal(command) or not outcome.reason.remembered
+        ):
+            return outcome
+        operation = self._remember(order, command, outcome)
+        return Recorded(operation, transfer=self._start(order, outcome))
 
     def _post(self, order: Order, posted: Posted) -> None:
         """Take over the wallet as it is now; note its events and its entry."""
         wallet, command = posted.wallet, order.command
-        if posted.facts and isinstance(command, _CHANGES_STANDING):
+        if posted.facts and type(command) in _CHANGES_STANDING:
             self.stood.add(wallet.id)
         self.wallets[wallet.id] = wallet
         if posted.created:
@@ -155,7 +165,7 @@ class Batch(Known):
                 self._enter(order, posted, entry)
         if posted.hold is not None:
             self._keep(order, posted.hold)
-        if isinstance(command, ask.ReverseOperation) and posted.back is not None:
+        if posted.back is not None and isinstance(command, ask.ReverseOperation):
             self.reversed[wallet.id, command.reverses] += posted.back.amount_minor
             self.rows["reversals"].append(batch_rows.reversal(command, posted.back, self.now))
 
@@ -170,7 +180,7 @@ class Batch(Known):
 
     def _enter(self, order: Order, posted: Posted, entry: Entry) -> None:
         wallet, command = posted.wallet, order.command
-        assert not isinstance(command, _MOVES_NOTHING), "these have no entry"
+        assert isinstance(command, _MOVES), "nothing else has an entry"
         row = (
             (wallet.id, entry.version, entry.type, entry.amount_minor, entry.balance_after_minor)
             + (wallet.currency, counter_account(entry, wallet.currency), command.operation_id)

@@ -38,10 +38,10 @@ class Known:
     def around(self, command: ask.Command) -> Surroundings:
         """Return what a decision about the command may look at."""
         match command:
-            case ask.OpenWallet(owner_id=str(owner_id)):
-                return Surroundings(sibling=self.siblings.get((owner_id, command.currency)))
             case ask.Deposit():
                 return Surroundings(fees=self._fees(command))
+            case ask.OpenWallet(owner_id=str(owner_id)):
+                return Surroundings(sibling=self.siblings.get((owner_id, command.currency)))
             case ask.PlaceHold():
                 return Surroundings(spending=self._spending(command.wallet_id), now=self.now)
             case ask.Withdraw() | ask.DebitTransfer():

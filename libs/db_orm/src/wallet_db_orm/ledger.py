@@ -153,7 +153,15 @@ async def _read(
     batch.operations = {
         (row.wallet_id, row.request_id): operation_of(row) for row in found if row.wallet_id
     }
-    await rare.read(connection, batch, commands)
+    # Most commands need no more than that. Of the others each is looked at many times.
+    special = [c for c in commands if not isinstance(c, (ask.Deposit, ask.Withdraw))]
+    await rare.read(connection, batch, special)
+    await _read_others(connection, batch, special)
+    return batch
+
+
+async def _read_others(connection: Driver, batch: Batch, commands: Sequence[ask.Command]) -> None:
+    """Read what a command needs beside its own wallet: recipients, siblings, a step's transfer."""
     if recipients := [to for c in commands if (to := ask.pays_to(c)) is not None]:
         rows = await connection.fetch(sql.READ_WALLETS, recipients)
         batch.recipients = {row.id: wallet_of(row) for row in rows}
@@ -168,7 +176,6 @@ async def _read(
             sql.READ_TRANSFERS, [c.wallet_id for c in steps], [c.transfer_id for c in steps]
         )
         batch.transfers = {str(row.id): stored_transfer_of(row) for row in rows}
-    return batch
 
 
 async def _write(connection: Driver, batch: Batch) -> None:

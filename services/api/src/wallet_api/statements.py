@@ -67,10 +67,7 @@ async def read_statement(
     Without `from` it begins with the wallet, without `to` it ends now. `format=csv` is the same for
     a spreadsheet, `format=pdf` for paper.
     """
-    begin = None if since is None else instant("from", since)
-    end = None if until is None else instant("to", until)
-    if begin is not None and end is not None and end < begin:
-        raise invalid("to", "must not be before from")
+    begin, end = _span(since, until)
     rows = await instants.statement(
         books.database.reads, wallet_id, since=begin, until=end, limit=LINES_MAX + 1
     )
@@ -104,6 +101,15 @@ async def read_statement(
         media_type="text/csv; charset=utf-8; header=present",
         headers={"Content-Disposition": 'attachment; filename="statement.csv"'},
     )
+
+
+def _span(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
+    """Read both ends; raises a 400 if the second is before the first."""
+    begin = None if since is None else instant("from", since)
+    end = None if until is None else instant("to", until)
+    if begin is not None and end is not None and end < begin:
+        raise invalid("to", "must not be before from")
+    return begin, end
 
 
 def _line(row: Any) -> StatementLine:  # noqa: ANN401  # of instants.statement
