@@ -15,7 +15,7 @@ from wallet_tools.bench.session import without_bulk
 PGBENCH = Reference("pgbench", 32)
 COLD = Cell(Load.COLD, 64)
 HOT = Cell(Load.HOT, 64)
-BULK = Cell(Load.BULK, 8)
+BULK = Cell(Load.BULK, 12)
 HALF = Cell(Load.OPEN, 64, 0.5)
 
 
