@@ -27,6 +27,8 @@ def test_a_short_run_is_clean_and_counts(tmp_path: Path) -> None:
     reports = tmp_path / "reports"
     done = _torture(
         *("--minutes", "0.75", "--seed", SEED, "--faults", "kill,proxy", "--json"),
+        # Each kill has to find some at work, one of them behind its COMMIT.
+        *("--clients", "32"),
         *("--state", str(tmp_path / "stack"), "--report", str(reports)),
     )
 
