@@ -35,7 +35,8 @@ class Load:
     async def run(self, nemesis: "Nemesis") -> None:
         while self.count < REQUESTS_EACH or not nemesis.is_done:
             self.count += 1
-            await self.caller.breathe(self.random.uniform(0, 0.2))
+            # So short that each kill finds somebody whose answer is still to come.
+            await self.caller.breathe(self.random.uniform(0, 0.08))
             if self.told and self.random.random() < 0.1:
                 await self.repeat()
             else:
