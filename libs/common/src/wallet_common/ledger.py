@@ -112,6 +112,8 @@ def _deposit(
     moved = _move(wallet, command, EntryType.DEPOSIT, EventType.FUNDS_DEPOSITED, amount_minor)
     # Never more than what came in.
     fee_minor = min(fees.fee_of(around.fees, amount_minor), amount_minor)
+    if fee_minor == 0:
+        return moved
     paid = fees.charge(moved.wallet, command, around.fees, fee_minor)
     return msgspec.structs.replace(
         moved, wallet=paid.wallet, facts=moved.facts + paid.facts, fee=paid.entry
@@ -142,7 +144,7 @@ def _reverse_deposit(wallet: Wallet | None, command: ask.ReverseDeposit) -> Post
     amount_minor = in_minor(command.amount, wallet)
     if isinstance(amount_minor, Rejected):
         return amount_minor
-    # A frozen wallet is just where money lies that has to go back, so its status is not asked.
+    # A frozen wallet is just where money lies that has to go back.
     return reversal_steps.take_back(wallet, command, amount_minor)
 
 

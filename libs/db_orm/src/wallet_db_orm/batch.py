@@ -158,11 +158,9 @@ class Batch(Known):
                 (wallet.id, event_id, version, fact.type, transfer_id)
                 + (order.audit_id, order.trace_id, payload)
             )
-        if posted.entry is not None:
-            lines = [posted.entry, posted.fee] if posted.fee else [posted.entry]
-            lines.sort(key=attrgetter("version"))
-            for entry in lines:
-                self._enter(order, posted, entry)
+        lines = [each for each in (posted.entry, posted.fee) if each is not None]
+        for entry in sorted(lines, key=attrgetter("version")) if len(lines) > 1 else lines:
+            self._enter(order, posted, entry)
         if posted.hold is not None:
             self._keep(order, posted.hold)
         if posted.back is not None and isinstance(command, ask.ReverseOperation):

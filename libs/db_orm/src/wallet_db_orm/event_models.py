@@ -12,8 +12,8 @@ from wallet_db_orm.schema import INSTANT, NOW, metadata, required
 events: Final = sa.Table(
     "events",
     metadata,
-    sa.Column("wallet_id", sa.Text, primary_key=True),
-    sa.Column("id", UUID, primary_key=True),
+    required("wallet_id", sa.Text),
+    required("id", UUID),
     sa.Column("wallet_version", sa.BigInteger),
     required("type", sa.Text),
     sa.Column("transfer_id", UUID),
@@ -21,6 +21,8 @@ events: Final = sa.Table(
     sa.Column("trace_id", sa.Text),
     required("payload", JSON),
     required("occurred_at", INSTANT),
+    # It begins with what grows with time, so that a new event goes to the index's end.
+    sa.PrimaryKeyConstraint("id", "wallet_id"),
     sa.UniqueConstraint("wallet_id", "wallet_version"),
     sa.CheckConstraint(
         "(wallet_version IS NULL) = (type = 'WalletFlagged')", name="steps_are_versioned"

@@ -55,11 +55,18 @@ class GroupCommit:
         self._watched: deque[Waiting] = deque()
         self._timer: asyncio.TimerHandle | None = None
         self.doorbell = Doorbell(database.fresh)
-        self.pending = 0
+
+    @property
+    def pending(self) -> int:
+        """How many have been submitted and not been answered yet."""
+        return sum(not each.answer.done() for each in self._watched)
 
     def has_room(self, orders: int) -> bool:
         """Say whether so many more may be submitted now."""
-        return self.pending + orders <= PENDING_MAX
+        if len(self._watched) + orders > PENDING_MAX:
+            # Who was answered is looked for now and then, and not each time.
+            self._watched = deque(each for each in self._watched if not each.answer.done())
+        return len(self._watched) + orders <= PENDING_MAX
 
     def submit(self, order: Order) -> asyncio.Future[Settled]:
         """
@@ -73,8 +80,6 @@ class GroupCommit:
             answer.set_exception(Busy("too many requests are waiting"))
             return answer
         waiting = Waiting(order, answer, monotonic() + PATIENCE_S)
-        self.pending += 1
-        answer.add_done_callback(self._leave)
         self._lane_of(order).put(waiting)
         self._watch(waiting)
         return answer
@@ -105,9 +110,6 @@ class GroupCommit:
         """Forget a wallet's own lane; its next order goes the common way again."""
         if self.apart.get(wallet_id) is lane and not lane.is_running:
             del self.apart[wallet_id]
-
-    def _leave(self, _: asyncio.Future[Settled]) -> None:
-        self.pending -= 1
 
     def _watch(self, waiting: Waiting) -> None:
         """Whatever holds it up, a queue or a lock or a silent server, nobody waits longer."""

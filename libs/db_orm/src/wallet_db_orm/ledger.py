@@ -6,6 +6,7 @@ The pure `decide` folds the commands in arrival order; everything is written set
 
 from collections.abc import Collection, Sequence
 from contextlib import suppress
+from operator import itemgetter
 from typing import Final
 
 import msgspec
@@ -207,7 +208,8 @@ async def _write(connection: Driver, batch: Batch) -> None:
         + (batch.head(wallet.id),)
         for wallet in map(batch.wallets.__getitem__, sorted(batch.moved))
     ]
-    written = [batch.rows[table.name] for table, _, _ in sql.WRITTEN]
+    # Neighbours of the indexes are written together; of one wallet the order stays.
+    written = [sorted(batch.rows[table.name], key=itemgetter(0)) for table, _, _ in sql.WRITTEN]
     if await connection.fetchval(sql.RECORD, batch.now, moved, *written) != len(moved):
         message = "a wallet changed under its lock"
         raise InvariantViolated(message)

@@ -12,9 +12,11 @@ from wallet_db_orm.schema import INSTANT, NOW, metadata, required
 processed_events: Final = sa.Table(
     "processed_events",
     metadata,
-    sa.Column("wallet_id", sa.Text, primary_key=True),
-    sa.Column("event_id", sa.Text, primary_key=True),
+    required("wallet_id", sa.Text),
+    required("event_id", sa.Text),
     required("processed_at", INSTANT, server_default=NOW),
+    # As in `events`: what is new goes to the index's end.
+    sa.PrimaryKeyConstraint("event_id", "wallet_id"),
     postgresql_with=storage.ADDED,
 )
 
