@@ -232,14 +232,17 @@ async def test_batches_race_for_the_last_room(
 async def test_a_held_wallet_holds_up_only_its_own_commands(
     api: httpx.AsyncClient, sql: asyncpg.Connection
 ) -> None:
-    """While a stranger has one wallet its commands are 503, the others done; again, all once."""
-    for name in ("held", "free"):
+    """
+    While a stranger has one wallet its commands are 503, with those that a transfer ties to them;
+    the others are done; again, all once.
+    """
+    for name in ("held", "free", "payer"):
         await api.post("/v1/wallets", json={"id": name})
         await api.post(f"/v1/wallets/{name}/deposit", json={"amount": "100"})
     held, free = (
         {"type": "withdraw", "walletId": each, "amount": "1"} for each in ("held", "free")
     )
-    to_held = free | {"type": "transfer", "toWalletId": "held"}
+    to_held = free | {"type": "transfer", "walletId": "payer", "toWalletId": "held"}
     batch = a_batch(*[held, free] * 10, to_held, held, GOOD, requestId="k")
 
     async with sql.transaction():
@@ -260,9 +263,10 @@ async def test_a_held_wallet_holds_up_only_its_own_commands(
     for one, same in zip(told, told_again, strict=True):
         assert one.status == 503 or bytes(one.body) == bytes(same.body), one.index
     balances = [
-        (await api.get(f"/v1/wallets/{each}")).json()["balance"] for each in ("held", "free")
+        (await api.get(f"/v1/wallets/{each}")).json()["balance"]
+        for each in ("held", "free", "payer")
     ]
-    assert balances == ["90.00", "89.00"]
+    assert balances == ["90.00", "90.00", "99.00"]
 
 
 async def test_commands_that_waited_for_a_stranger_keep_their_order(

@@ -196,6 +196,8 @@ async def test_a_batch_with_a_key_may_be_sent_again(api: httpx.AsyncClient, book
 
     assert [each.status for each in results(first)] == [201, 201, 422, 201, 201]
     assert [(each.status_code, each.content) for each in again] == [(201, first.content)] * 3
+    assert "Idempotent-Replay" not in first.headers
+    assert [each.headers["Idempotent-Replay"] for each in again] == ["true"] * 3
     assert await books() == before
     keys = [msgspec.json.decode(each.body)["requestId"] for each in results(first)]
     assert (len(set(keys)), keys[4]) == (5, "own")

@@ -164,3 +164,28 @@ async def test_force_lets_a_wallet_owe_and_no_more_leave_it(
         "CONFIRMED",
         "REVERSED",
     ]
+
+
+@pytest.mark.parametrize("kind", ["deposit", "withdraw", "transfer", "received"])
+async def test_nothing_comes_back_on_a_closed_wallet(
+    api: httpx.AsyncClient, a_wallet: AWallet, books: Look, kind: str
+) -> None:
+    """It could not leave any more; not even force moves it. Only the refusal is remembered."""
+    wallet_id, other = await a_wallet("0"), await a_wallet("10")
+    if kind == "received":
+        body = {"toWalletId": wallet_id, "amount": "5.00"}
+        moved = await done(api, f"/v1/wallets/{other}/transfer", **body)
+        await done(api, f"/v1/wallets/{wallet_id}/withdraw", amount="5.00")
+    else:
+        moved = await done(api, f"/v1/wallets/{wallet_id}/deposit", amount="5.00")
+        verb = "transfer" if kind == "transfer" else "withdraw"
+        recipient = {"toWalletId": other} if kind == "transfer" else {}
+        gone = await done(api, f"/v1/wallets/{wallet_id}/{verb}", amount="5.00", **recipient)
+        moved = moved if kind == "deposit" else gone
+    await done(api, f"/v1/wallets/{wallet_id}/close")
+    entries, operations, *others = await books()
+
+    answer = await api.post(f"/v1/operations/{moved['operationId']}/reverse", json={"force": True})
+
+    assert (answer.status_code, answer.json()["code"]) == (422, "wallet_closed")
+    assert await books() == (entries, operations + 1, *others)

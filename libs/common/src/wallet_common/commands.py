@@ -68,8 +68,8 @@ class DebitTransfer(_Ask, frozen=True, kw_only=True):
     """
     Start a transfer; `operation_id` is also the transfer's id.
 
-    One that `reverses` another brings its money back, whatever the status of either wallet. Into
-    another currency it takes a quote; a conversion stays with one owner.
+    One that `reverses` another brings its money back, also through frozen wallets. Into another
+    currency it takes a quote; a conversion stays with one owner.
     """
 
     to_wallet_id: str

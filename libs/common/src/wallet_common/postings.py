@@ -45,6 +45,13 @@ def not_open(wallet: Wallet, way: Direction) -> Rejected | None:
             return Rejected(RejectionReason.WALLET_CLOSED)
 
 
+def closed(*wallets: Wallet) -> Rejected | None:
+    """Refuse to move anything on a closed wallet: what came there could not leave any more."""
+    if any(each.status is WalletStatus.CLOSED for each in wallets):
+        return Rejected(RejectionReason.WALLET_CLOSED)
+    return None
+
+
 def may_come(wallet: Wallet, amount_minor: int, *, is_step: bool = False) -> Rejected | None:
     """
     Refuse money that the wallet's status or limits keep out.

@@ -1,7 +1,8 @@
 """
 This module is where the rules of reversals live: never more than was moved, and never twice.
 
-A reversal asks for no wallet's status: it puts right what should not have been.
+A reversal goes through a frozen wallet, for it puts right what should not have been; but a closed
+one is done with.
 """
 
 from typing import assert_never
@@ -12,7 +13,7 @@ from wallet_common import commands as ask, transfer_steps
 from wallet_common.facts import EventType, Fact
 from wallet_common.money import MAX_MINOR, from_minor, render
 from wallet_common.payloads import Reversal
-from wallet_common.postings import in_minor, post, too_full, too_poor
+from wallet_common.postings import closed, in_minor, post, too_full, too_poor
 from wallet_common.wallet import (
     Back,
     EntryType,
@@ -61,7 +62,7 @@ def take_back(
     is_forced: bool = False,
 ) -> Posted | Rejected:
     """Let what a deposit brought leave the way it came."""
-    if not is_forced and (refused := too_poor(wallet, amount_minor)):
+    if refused := closed(wallet) or (None if is_forced else too_poor(wallet, amount_minor)):
         return refused
     after, entry = post(wallet, EntryType.DEPOSIT_REVERSAL, -amount_minor)
     fact = Fact(EventType.DEPOSIT_REVERSED, _told(after, command, amount_minor))
@@ -71,7 +72,7 @@ def take_back(
 def _give_back(
     wallet: Wallet, command: ask.ReverseOperation, amount_minor: int
 ) -> Posted | Rejected:
-    if refused := too_full(wallet, amount_minor):
+    if refused := closed(wallet) or too_full(wallet, amount_minor):
         return refused
     after, entry = post(wallet, EntryType.WITHDRAW_REVERSAL, amount_minor)
     fact = Fact(EventType.WITHDRAWAL_REVERSED, _told(after, command, amount_minor))

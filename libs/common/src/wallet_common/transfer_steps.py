@@ -1,8 +1,8 @@
 """
 This module is where the rules of a transfer's steps live, each about the one wallet it touches.
 
-A transfer that reverses another asks for no wallet's status: it puts right what should not have
-been, as a refund does.
+A transfer that reverses another goes through frozen wallets: it puts right what should not have
+been, as a refund does. It does not begin where one of them is closed.
 """
 
 import msgspec
@@ -16,6 +16,7 @@ from wallet_common.money import render
 from wallet_common.operations import Outcome
 from wallet_common.payloads import Step
 from wallet_common.postings import (
+    closed,
     in_minor,
     may_come,
     may_leave,
@@ -120,7 +121,7 @@ def _unpayable(
     if refused := conversion.unfit(wallet, recipient, command, amount_minor, around):
         return refused
     if ask.is_reversal(command):
-        return None if is_assured else too_poor(wallet, amount_minor)
+        return closed(wallet, recipient) or (None if is_assured else too_poor(wallet, amount_minor))
     if is_assured:
         return not_open(recipient, Direction.IN) or not_open(wallet, Direction.OUT)
     return not_open(recipient, Direction.IN) or may_leave(wallet, amount_minor, around, fee_minor)

@@ -4,7 +4,7 @@ This module is where many commands become one transaction: lock, look, decide, r
 The pure `decide` folds the commands in arrival order; everything is written set-wise.
 """
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import suppress
 from operator import itemgetter
 from typing import Final
@@ -14,10 +14,9 @@ from msgspec.structs import replace
 
 from wallet_common import commands as ask
 from wallet_common.errors import Busy, IdempotencyKeyReused, InvariantViolated
-from wallet_common.ledger import decide
 from wallet_common.transfer import Transfer, TransferState as State
 from wallet_common.transfer_steps import credit_of, end_of
-from wallet_common.wallet import Posted, Rejected, Surroundings
+from wallet_common.wallet import Rejected
 from wallet_db_orm import rare, statements as sql
 from wallet_db_orm.batch import Batch
 from wallet_db_orm.database import Driver, Lease
@@ -61,12 +60,17 @@ class Whole(msgspec.Struct, frozen=True):
     is_done: bool
 
 
-async def apply_whole(lease: Lease, orders: Sequence[Order], row: sql.Record | None) -> Whole:
+async def apply_whole(
+    lease: Lease,
+    orders: Sequence[Order],
+    *,
+    keeps: Callable[[Sequence[Applied]], bool],
+    row: sql.Record | None = None,
+) -> Whole:
     """
-    Carry out all `orders` in one transaction, transfers to their end, or none of them.
+    Carry out all `orders` in one transaction, one after the other, transfers to their end.
 
-    Without a `row` this is a rehearsal: it is told what would come, and nothing does.
-
+    `keeps` says, of what came of them, whether that is written; otherwise nothing has happened.
     Locks every wallet of theirs, recipients too, in the order of ids. `row` is the audit row of
     the request and is written with them; without them it is not. Raises as `apply` does.
     """
@@ -76,10 +80,11 @@ async def apply_whole(lease: Lease, orders: Sequence[Order], row: sql.Record | N
             async with lease.driver() as connection, connection.transaction():
                 batch = await _read(connection, orders, waits=True, aside=(), also=recipients)
                 applied = [_fold_whole(batch, order) for order in orders]
-                if row is None or any(map(is_refused, applied)):
+                if not keeps(applied):
                     # Nothing was written yet, so that nothing has to be taken back.
                     return Whole(applied, is_done=False)
-                batch.rows["api_audit"].append(row)
+                if row is not None:
+                    batch.rows["api_audit"].append(row)
                 await _write(connection, batch)
             return Whole(applied, is_done=True)
     message = "others keep creating the same wallets"
@@ -106,13 +111,8 @@ def _fold_whole(batch: Batch, order: Order) -> Applied:
         return credited
     assert isinstance(credited, Recorded), "a new transfer's credit is decided once"
     step = end_of(begun, credited.operation.outcome, new_id())
-    if isinstance(step, ask.RefundTransfer):
-        # It comes back in a transaction of its own: what follows here does not have it yet.
-        refunded = decide(batch.wallets[step.wallet_id], step, Surroundings(transfer=begun))
-        assert isinstance(refunded, Posted), "what was just debited has room"
-        return replace(applied, transfer=refunded.transfer)
     ended = batch.fold(Order(step, order.trace_id, order.audit_id))
-    assert isinstance(ended, Transfer), "its own debit is in this transaction"
+    assert isinstance(ended, Transfer), "its own debit is in this transaction, and leaves room"
     return replace(applied, transfer=ended)
 
 

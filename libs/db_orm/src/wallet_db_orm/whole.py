@@ -1,14 +1,14 @@
-"""This module is where many commands are all carried out or none, in spite of what may come."""
+"""This module is where many commands are one transaction, in spite of what may come."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from time import monotonic
 from typing import Final
 
 from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_db_orm.database import Database, Lease, Trouble, trouble
-from wallet_db_orm.ledger import Whole, apply_whole
+from wallet_db_orm.ledger import Whole, apply_whole, is_refused
 from wallet_db_orm.orders import Applied, Order, Settled
 from wallet_db_orm.statements import Record
 
@@ -23,7 +23,7 @@ async def rehearse(database: Database, orders: Sequence[Order]) -> Sequence[Appl
 
     Nothing changes: no effect, no key, no event. Raises Busy as `carry_out` does.
     """
-    return (await carry_out(database, orders, None)).applied
+    return (await _apply(database, orders, keeps=lambda _: False)).applied
 
 
 async def rehearsed(database: Database, order: Order) -> Settled:
@@ -34,12 +34,40 @@ async def rehearsed(database: Database, order: Order) -> Settled:
     return applied
 
 
-async def carry_out(database: Database, orders: Sequence[Order], row: Record | None) -> Whole:
+async def carry_out_in_order(database: Database, orders: Sequence[Order]) -> Sequence[Applied]:
     """
-    Carry out all `orders` in a transaction of their own, or none; see `apply_whole`.
+    Carry out the `orders` one after the other, each with its own outcome, in one transaction.
 
-    A COMMIT that went unanswered is asked again: every order is remembered by its key. Raises Busy
-    when a lock or the database cannot be had in time; then nothing is known.
+    Returns what came of each. Raises Busy as `carry_out` does.
+    """
+    return (await _apply(database, orders, keeps=lambda _: True)).applied
+
+
+async def carry_out(database: Database, orders: Sequence[Order], row: Record) -> Whole:
+    """
+    Carry out all `orders` in a transaction of their own, or none if one is refused.
+
+    `row` is the audit row of the request, written with them. Raises Busy when a lock or the
+    database cannot be had in time; then nothing is known.
+    """
+    return await _apply(database, orders, keeps=_none_is_refused, row=row)
+
+
+def _none_is_refused(applied: Sequence[Applied]) -> bool:
+    return not any(map(is_refused, applied))
+
+
+async def _apply(
+    database: Database,
+    orders: Sequence[Order],
+    *,
+    keeps: Callable[[Sequence[Applied]], bool],
+    row: Record | None = None,
+) -> Whole:
+    """
+    Do what `apply_whole` does, again where that helps.
+
+    A COMMIT that went unanswered is asked again: every order is remembered by its key.
     """
     deadline_s = monotonic() + PATIENCE_S
     # Beside the lanes, which it may keep waiting and which may keep it waiting.
@@ -48,7 +76,7 @@ async def carry_out(database: Database, orders: Sequence[Order], row: Record | N
             try:
                 # Each of many locks may be waited for, one after the other.
                 async with asyncio.timeout(deadline_s - monotonic()):
-                    return await apply_whole(lease, orders, row)
+                    return await apply_whole(lease, orders, keeps=keeps, row=row)
             except Exception as error:
                 kind = trouble(error)
                 if kind is Trouble.OTHER:

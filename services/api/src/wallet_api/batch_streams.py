@@ -1,7 +1,7 @@
 """This module is where very many commands come in as lines, and are answered line by line."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -24,7 +24,7 @@ from wallet_api.openapi import refusals
 from wallet_api.problems import Problem, busy, invalid
 from wallet_api.schemas import BatchResult
 from wallet_api.strict import StrictRequest
-from wallet_common.commands import Ask, pays_to
+from wallet_common.commands import Ask
 from wallet_common.errors import Busy
 from wallet_db_orm.audit import record_rows
 
@@ -145,40 +145,14 @@ async def _carried_out(
         except Problem as problem:
             told = problem.document(STREAMED, exchange.trace_id)
             answered[index] = (problem.status, told)
-    for run in _independent(commands):
-        try:
-            await _room(books, len(run))
-            came = await batches.outcomes(books, exchange, [commands[index] for index in run])
-        except Busy:
-            full = busy("Too many requests are waiting; send this command again.")
-            came = [(full.status, full.document(STREAMED, exchange.trace_id))] * len(run)
-        answered |= dict(zip(run, came, strict=True))
+    try:
+        await _room(books, len(commands))
+        came = await batches.outcomes(books, exchange, list(commands.values()))
+    except Busy:
+        full = busy("Too many requests are waiting; send this command again.")
+        came = [(full.status, full.document(STREAMED, exchange.trace_id))] * len(commands)
+    answered |= dict(zip(commands, came, strict=True))
     return [answered[index] for index, _ in part]
-
-
-def _independent(commands: Mapping[int, Ask]) -> Iterator[Sequence[int]]:
-    """
-    Cut the commands, in their order, where one needs what another one's transfer has to bring.
-
-    Those of one wallet are carried out in their order anyway; a transfer's recipient is reached
-    later and has to be there before, and what it cannot take comes back to the sender later still.
-    """
-    run: list[int] = []
-    touched: set[str] = set()
-    paid: set[str] = set()
-    paying: set[str] = set()
-    for index, command in commands.items():
-        to = pays_to(command)
-        if command.wallet_id in paid or command.wallet_id in paying or to in touched:
-            yield run
-            run, touched, paid, paying = [], set(), set(), set()
-        run.append(index)
-        touched.add(command.wallet_id)
-        if to is not None:
-            paid.add(to)
-            paying.add(command.wallet_id)
-    if run:
-        yield run
 
 
 async def _room(books: Books, commands: int) -> None:

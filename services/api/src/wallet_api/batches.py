@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
+from itertools import islice
 from typing import Final
 from uuid import UUID, uuid5
 
@@ -21,6 +22,7 @@ from wallet_api.openapi import rehearsable
 from wallet_api.problems import Problem, fault, invalid
 from wallet_api.schemas import BatchResult, DryRun, FlagAnswer, MoneyAnswer, TransferAnswer
 from wallet_api.security import forbidden
+from wallet_api.ties import tied
 from wallet_api.verdicts import verdicts
 from wallet_common.commands import Ask, DebitTransfer, Deposit, Withdraw
 from wallet_common.errors import Busy, IdempotencyKeyReused
@@ -29,7 +31,7 @@ from wallet_db_orm.audit import record_rows
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.ledger import is_refused
 from wallet_db_orm.orders import Applied, Order, Recorded, Settled
-from wallet_db_orm.whole import carry_out, rehearse
+from wallet_db_orm.whole import carry_out, carry_out_in_order, rehearse
 
 _CREATED: Final = 201
 _SINGLE: Final = {
@@ -40,6 +42,10 @@ _SINGLE: Final = {
 _NOT_CARRIED_OUT: Final = Problem(
     424, "not_carried_out", "Another command of the batch was refused: nothing happened."
 )
+_NO_FLAGS: Final[Mapping[str, list[FlagAnswer]]] = {}
+# So many commands that transfers tie together are one transaction: no longer does anybody else wait
+# for their wallets.
+_AT_ONCE: Final = 100
 # Any fixed one: ids that follow from a batch's key are the same whenever they are asked for.
 _BATCHES: Final = UUID("01a1fe2c-649b-77b0-8dce-3d69ffb267fb")
 
@@ -79,23 +85,77 @@ async def carry_out_batch(
 async def outcomes(
     books: Books, exchange: Exchange, asked: Sequence[Ask]
 ) -> Sequence[tuple[int, bytes]]:
-    """Return status and body of each command, in order: what its single request would get."""
-    # All are queued before the first is awaited; only a transfer has more steps to take.
-    submitted = [_submit(books, exchange, command) for command in asked]
-    transfers = {
-        index: asyncio.ensure_future(desk.transferred(books, exchange, submitted[index]))
+    """
+    Return status and body of each command, in order: what its single request would get.
+
+    They come about as if one were sent after the other.
+    """
+    in_order = {index: asked[index] for index in tied(asked) if _may(exchange, asked[index])}
+    # All others are queued before the first is awaited; only a transfer has more steps to take.
+    submitted = {
+        index: _submit(books, exchange, command)
         for index, command in enumerate(asked)
-        if isinstance(command, DebitTransfer)
+        if index not in in_order
     }
+    transfers = {
+        index: asyncio.ensure_future(desk.transferred(books, exchange, each))
+        for index, each in submitted.items()
+        if isinstance(asked[index], DebitTransfer)
+    }
+    submitted |= await _one_after_the_other(books, exchange, in_order)
     answered = [
         await _told(
-            exchange, command, transfers.get(index) or desk.moved(exchange, submitted[index])
+            exchange,
+            command,
+            transfers.get(index) or _answer(books, exchange, command, submitted[index]),
         )
         for index, command in enumerate(asked)
     ]
     # What the commands have noted there is true of each, not of the batch.
-    exchange.is_audited, exchange.is_replay = True, False
+    exchange.is_audited = True
+    exchange.is_replay = bool(asked) and all(map(_is_replay, submitted.values()))
     return answered
+
+
+async def _one_after_the_other(
+    books: Books, exchange: Exchange, commands: Mapping[int, Ask]
+) -> dict[int, asyncio.Future[Settled]]:
+    """Carry out what a transfer ties together; return what was settled, or why it was not."""
+    settled: dict[int, asyncio.Future[Settled]] = {}
+    places = iter(commands)
+    while part := list(islice(places, _AT_ONCE)):
+        orders = [_order(exchange, commands[index]) for index in part]
+        try:
+            applied = await carry_out_in_order(books.database, orders)
+        except Exception as error:  # noqa: BLE001  # told in each result, and the log if it is ours
+            settled |= {index: _failed(error) for index in part}
+        else:
+            settled |= dict(zip(part, map(_settled, applied), strict=True))
+            books.lanes.doorbell.ring()
+    return settled
+
+
+def _settled(came: Applied) -> asyncio.Future[Settled]:
+    """Return it as the lanes do."""
+    if isinstance(came, IdempotencyKeyReused):
+        return _failed(came)
+    settled: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+    settled.set_result(came)
+    return settled
+
+
+def _failed(error: Exception) -> asyncio.Future[Settled]:
+    failed: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+    failed.set_exception(error)
+    return failed
+
+
+def _is_replay(settled: asyncio.Future[Settled]) -> bool:
+    """Say of what was answered whether it was a repetition."""
+    if settled.exception() is not None:
+        return False
+    came = settled.result()
+    return isinstance(came, Recorded) and came.is_replay
 
 
 async def _at_once(
@@ -109,7 +169,7 @@ async def _at_once(
     may_all = all(_may(exchange, command) for command in asked)
     applied: Sequence[Applied | None] = [None] * len(asked)
     is_done = False
-    flags: Mapping[str, list[FlagAnswer]] = {}
+    flags = _NO_FLAGS
     # Nothing is looked at for who may not ask for it.
     if may_all and exchange.is_rehearsal:
         orders = [_order(exchange, command) for command in asked]
@@ -121,8 +181,9 @@ async def _at_once(
         orders = [_order(exchange, command) for command in asked]
         whole = await carry_out(books.database, orders, record.row(_CREATED))
         applied, is_done = whole.applied, whole.is_done
+        books.lanes.doorbell.ring()
     answered = [
-        await _told(exchange, command, _answer(books, exchange, command, came, flags))
+        await _told(exchange, command, _answer(books, exchange, command, _settled(came), flags))
         if came is not None and (is_done or is_refused(came))
         else _left_out(exchange, command)
         for command, came in zip(asked, applied, strict=True)
@@ -147,15 +208,10 @@ async def _answer(
     books: Books,
     exchange: Exchange,
     command: Ask,
-    came: Applied,
-    flags: Mapping[str, list[FlagAnswer]],
+    settled: asyncio.Future[Settled],
+    flags: Mapping[str, list[FlagAnswer]] = _NO_FLAGS,
 ) -> MoneyAnswer | TransferAnswer:
     """Return what the command's single request would be answered; raises as that does."""
-    settled: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
-    if isinstance(came, IdempotencyKeyReused):
-        settled.set_exception(came)
-    else:
-        settled.set_result(came)
     if isinstance(command, DebitTransfer):
         return await desk.transferred(books, exchange, settled)
     answer = await desk.moved(exchange, settled)
@@ -195,9 +251,7 @@ def command(books: Books, key: str | None, index: int, data: BatchCommand) -> As
 def _submit(books: Books, exchange: Exchange, command: Ask) -> asyncio.Future[Settled]:
     """Queue the command, unless the caller might not send it as a request of its own."""
     if not _may(exchange, command):
-        refused: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
-        refused.set_exception(forbidden())
-        return refused
+        return _failed(forbidden())
     return books.lanes.submit(_order(exchange, command))
 
 
