@@ -169,3 +169,41 @@ async def test_what_is_no_stream_of_commands_is_refused_as_a_whole(
     assert (answer.status_code, answer.json()["code"]) == (status, code)
     assert await books() == before
     assert await audited(answer) == [status]
+
+
+async def test_a_stream_is_rehearsed_as_it_would_come(
+    api: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    """
+    What a thousand lines would leave is there for the next thousand, also their keys, and nothing
+    happens. Then all comes as it was foretold.
+    """
+    paid = {"type": "transfer", "walletId": "w0", "toWalletId": "w1", "amount": "0.05"}
+    kept = deposit(0, requestId="once"), paid | {"requestId": "paid"}
+    lacking = {"type": "withdraw", "walletId": "w0", "amount": "50.95"}
+    body = lines(
+        *(deposit(number, amount="100.00") for number in range(3)),
+        *kept,
+        *[paid] * 999,
+        *(deposit(2, requestId=f"more{number}") for number in range(1_000)),
+        *kept,
+        *(lacking, lacking | {"amount": "50.96"}, lacking | {"amount": "0.01"}),
+    )
+
+    rehearsed = await api.post(f"{ADDRESS}?dryRun=true", content=body, headers=LINES)
+    entries = await sql.fetchval("SELECT count(*) FROM ledger_entries")
+    came = await api.post(ADDRESS, content=body, headers=LINES)
+
+    assert (rehearsed.status_code, entries, came.status_code) == (200, 0, 201)
+    foretold, done = (
+        [json.loads(each) for each in answer.content.splitlines()] for answer in (rehearsed, came)
+    )
+    assert [each["dryRun"] for each in foretold if "done" in each] == [True] * 3
+    assert _told(foretold) == _told(done)
+    assert _told(done)[-3:] == [(201, "0.05"), (422, None), (201, "0.04")]
+
+
+def _told(answered: list[dict[str, Any]]) -> list[tuple[int, str | None]]:
+    """Return each line's status and the balance that it leaves."""
+    results = [(each["status"], each["body"]) for each in answered if "index" in each]
+    return [(status, body.get("balance", body.get("fromBalance"))) for status, body in results]

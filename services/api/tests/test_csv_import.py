@@ -86,7 +86,7 @@ async def test_a_file_that_is_imported_again_changes_nothing(
     assert await sql.fetchval("SELECT count(*) FROM ledger_entries") == 2 * before
 
 
-async def test_a_rehearsal_foresees_what_lacks_and_sends_nothing(
+async def test_a_rehearsal_foresees_what_lacks_and_moves_nothing(
     served: httpx.AsyncClient, movements: Path, sql: asyncpg.Connection
 ) -> None:
     """From the balances that are there, each line on what the ones before it leave."""
@@ -95,27 +95,37 @@ async def test_a_rehearsal_foresees_what_lacks_and_sends_nothing(
     assert code == 1
     assert [each["line"] for each in report["refused"]] == [6]
     assert report["refused"][0]["code"] == "insufficient_funds"
-    assert await sql.fetchval("SELECT count(*) FROM api_audit") == 0
+    assert await sql.fetchval("SELECT count(*) FROM operations") == 0
 
 
 async def test_a_rehearsal_refuses_as_the_ledger_does(
     served: httpx.AsyncClient, movements: Path
 ) -> None:
-    """By the same rules: what it foresees is what then comes."""
+    """By the same rules, limits, overdrafts and fees too: what it foresees is what then comes."""
     await served.post("/v1/wallets", json={"id": "yen", "currency": "JPY"})
     await served.post("/v1/wallets", json={"id": "ice"})
-    freezing = {"direction": "both", "reason": "audit"}
+    freezing = {"direction": "in", "reason": "audit"}
+    await served.post("/v1/wallets/ice/deposit", json={"amount": "5.00", "requestId": "r1"})
     await served.post("/v1/wallets/ice/freeze", json=freezing)
+    await served.put("/v1/wallets/yen/limits", json={"maxTransaction": "10"})
+    await served.put("/v1/wallets/ice/limits", json={"overdraft": "1.00"})
+    await served.put("/v1/fees/withdraw/USD", json={"flat": "1.00"})
     movements.write_text(
-        "type,walletId,toWalletId,amount\n"
-        "deposit,a,,9.00\n"
-        "transfer,a,a,1.00\n"
-        "transfer,a,nobody,1.00\n"
-        "transfer,a,yen,1.00\n"
-        "transfer,a,ice,1.00\n"
-        "deposit,yen,,1.5\n"
-        "withdraw,nobody,,1.00\n"
-        "withdraw,a,,9.00\n"
+        "type,walletId,toWalletId,amount,requestId\n"
+        "deposit,a,,9.00,\n"
+        "transfer,a,a,1.00,\n"
+        "transfer,a,nobody,1.00,\n"
+        "transfer,a,yen,1.00,\n"
+        "transfer,a,ice,1.00,\n"
+        "deposit,yen,,1.5,\n"
+        "withdraw,nobody,,1.00,\n"
+        "withdraw,a,,9.00,\n"
+        "deposit,yen,,11,\n"
+        "withdraw,ice,,5.00,\n"
+        "deposit,ice,,5.00,r1\n"
+        "deposit,ice,,5.00,not a key\n"
+        "deposit,no wallet,,5.00,\n"
+        "withdraw,a,,8.00,\n"
     )
 
     _, foreseen = await imported(served, movements, "--dry-run")
@@ -125,9 +135,10 @@ async def test_a_rehearsal_refuses_as_the_ledger_does(
     assert told[0] == told[1]
     assert [code for _, code in told[0]] == [
         *("same_wallet", "recipient_not_found", "currency_mismatch", "wallet_frozen"),
-        *("invalid_amount", "wallet_not_found"),
+        *("invalid_amount", "wallet_not_found", "insufficient_funds", "limit_exceeded"),
+        *("invalid_request", "invalid_request"),
     ]
-    assert (foreseen["done"], came["done"]) == (2, 2)
+    assert (foreseen["done"], came["done"]) == (4, 4)
 
 
 async def test_a_key_is_its_wallets_and_a_text_stays_as_it_is(
@@ -139,6 +150,7 @@ async def test_a_key_is_its_wallets_and_a_text_stays_as_it_is(
         'deposit,a,,5.00,r1,"one\u2028two"\n'
         "deposit,b,,7.00,r1,\n"
         "transfer,b,a,5.00,r1-b,\n"
+        "transfer,b,a,5,r1-b,\n"
         "deposit,a,,5.00,r1-b,\n",
         "utf-8",
     )
@@ -177,7 +189,11 @@ async def test_what_the_ledger_does_not_have_is_seen(
         ("type,walletId,amount\ndeposit,ada\n", "line 2: has not as many cells"),
         ("type,walletId,amount\ndeposit,ada,1,2\n", "line 2: has not as many cells"),
         ("type,walletId,amount\ntransfer,ada,1\n", "line 2: toWalletId is what"),
-        ("type,walletId,amount,occurredAt\ndeposit,ada,1,soon\n", "line 2: Invalid isoformat"),
+        ("type,walletId,amount,amount\ndeposit,ada,1,1\n", "names a column twice"),
+        *(
+            (f"type,walletId,amount,occurredAt\ndeposit,ada,1,{when}\n", "must be an instant")
+            for when in ("soon", "2020-W01-1", "2020-01-02T03:04:05")
+        ),
     ],
 )
 async def test_a_file_that_is_none_is_refused_before_anything_is_sent(

@@ -16,19 +16,19 @@ from typing import Any, Final
 from urllib.parse import quote
 
 import httpx
+import msgspec
 
-from wallet_common.currencies import is_currency
 from wallet_common.errors import InvalidAmount
 from wallet_common.money import parse_amount, render
-from wallet_common.wallet import Wallet, WalletStatus
 from wallet_tools.command import Refused, add_verb, print_json
-from wallet_tools.foresight import Foresight
 
 _REQUIRED: Final = frozenset({"type", "walletId", "amount"})
 _KNOWN: Final = (*sorted(_REQUIRED), "toWalletId", "requestId", "reference", "occurredAt")
 _TYPES: Final = frozenset({"deposit", "withdraw", "transfer"})
-# So many rows are sent at a time, and so long one such part may take.
+# So many rows are sent at a time, and so long one such part may take. A rehearsal has one part, as
+# only within it a row is looked at on what the ones before would leave.
 _PART: Final = 10_000
+_REHEARSED_MAX: Final = 100_000
 _TIMEOUT_S: Final = 600.0
 _PAGE: Final = 200
 _CREATED: Final = 201
@@ -40,7 +40,8 @@ The first line names the columns: type (deposit, withdraw, transfer), walletId, 
 like toWalletId, requestId, reference, occurredAt. When it happened at first is kept in the metadata
 of the entry (`occurredAt`): the books' own times are those of the import. A row without a requestId
 gets one from the file's content and its line, so an import that broke off is run again as a whole:
-what was done is found done."""
+what was done is found done. A deposit to a wallet that is not there opens it in the service's own
+currency; open wallets of other currencies first."""
 _EPILOG: Final = """\
 examples:
   wallet import movements.csv --dry-run        read it all, and say what would be refused
@@ -80,9 +81,8 @@ def add(verbs: Any) -> None:  # noqa: ANN401  # argparse's own
     parser.formatter_class = argparse.RawDescriptionHelpFormatter
     parser.add_argument("file", type=Path)
     parser.add_argument("--url", default="http://127.0.0.1:3000", help="(%(default)s)")
-    parser.add_argument("--dry-run", action="store_true", help="read and check; nothing is sent")
     parser.add_argument(
-        "--currency", default="USD", help="of wallets that are not there yet (default: %(default)s)"
+        "--dry-run", action="store_true", help="let the service say what would come; nothing moves"
     )
     parser.add_argument("--report", type=Path, metavar="FILE", help="write the report as JSON")
 
@@ -94,16 +94,14 @@ def _import(options: argparse.Namespace) -> int:
         rows = read(content.decode("utf-8-sig"), digest)
     except UnicodeDecodeError as error:
         raise Refused(f"{options.file} is not UTF-8: {error}") from None
-    if not is_currency(options.currency):
-        raise Refused(f"{options.currency} is no currency")
+    if options.dry_run and len(rows) > _REHEARSED_MAX:
+        raise Refused(f"a dry run has up to {_REHEARSED_MAX:,} rows, this file has {len(rows):,}")
     report = Report(str(options.file), digest, len(rows))
     token = os.environ.get("WALLET_TOKEN", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with httpx.Client(base_url=options.url, headers=headers, timeout=_TIMEOUT_S) as api:
-        if options.dry_run:
-            foresee(api, rows, report, options.currency)
-        else:
-            outcomes = carry_out(api, rows, report)
+        outcomes = carry_out(api, rows, report, is_rehearsal=options.dry_run)
+        if not options.dry_run:
             prove(api, rows, outcomes, report)
     told = asdict(report) | {"agrees": report.agrees}
     if options.report:
@@ -117,6 +115,8 @@ def read(text: str, digest: str) -> Sequence[Row]:
     """Return the file's movements; raises Refused, naming lines, if any is none."""
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     columns = set(reader.fieldnames or ())
+    if len(columns) != len(reader.fieldnames or ()):
+        raise Refused("the first line names a column twice")
     if missing := _REQUIRED - columns:
         raise Refused(f"the first line names no column {', '.join(sorted(missing))}")
     if unknown := columns - set(_KNOWN):
@@ -158,27 +158,45 @@ def _command(cells: Mapping[str | None, str | None], key: str) -> Mapping[str, A
         raise ValueError(message) from None
     occurred_at = given.pop("occurredAt", None)
     if occurred_at is not None:
-        datetime.fromisoformat(occurred_at)
+        _check_instant(occurred_at)
         given["metadata"] = {"occurredAt": occurred_at}  # type: ignore[assignment]  # an object
     return {"requestId": key} | given
 
 
+def _check_instant(text: str) -> None:
+    try:
+        is_one = msgspec.convert(text, datetime).tzinfo is not None
+    except msgspec.ValidationError:
+        is_one = False
+    if not is_one:
+        message = "occurredAt must be an instant such as 2019-01-02T03:04:05Z"
+        raise ValueError(message)
+
+
 def carry_out(
-    api: httpx.Client, rows: Sequence[Row], report: Report
+    api: httpx.Client, rows: Sequence[Row], report: Report, *, is_rehearsal: bool
 ) -> Mapping[int, Mapping[str, Any]]:
-    """Send the rows in their order; return the answers of those that were carried out, by line."""
+    """
+    Send the rows in their order; return the answers of those that were carried out, by line.
+
+    A rehearsal moves nothing, and is answered alike.
+    """
+    address = "/v1/batches/stream" + ("?dryRun=true" if is_rehearsal else "")
+    size = _REHEARSED_MAX if is_rehearsal else _PART
     done: dict[int, Mapping[str, Any]] = {}
-    for first in range(0, len(rows), _PART):
-        part = rows[first : first + _PART]
+    for first in range(0, len(rows), size):
+        part = rows[first : first + size]
         lines = b"".join(json.dumps(row.command).encode() + b"\n" for row in part)
         told = {"Content-Type": "application/x-ndjson"}
-        with api.stream("POST", "/v1/batches/stream", content=lines, headers=told) as answer:
-            if answer.status_code != _CREATED:
+        with api.stream("POST", address, content=lines, headers=told) as answer:
+            if answer.status_code not in {httpx.codes.OK, _CREATED}:
                 answer.read()
                 raise Refused(f"{answer.status_code}: {answer.text}; run it again to go on")
             for line in answer.iter_lines():
                 outcome = json.loads(line)
                 if "index" not in outcome:
+                    of = f"{first + outcome['done']:,} of {len(rows):,} rows"
+                    print(f"wallet import: {of}", file=sys.stderr)
                     continue
                 row = part[outcome["index"]]
                 if outcome["status"] == _CREATED:
@@ -186,44 +204,7 @@ def carry_out(
                 else:
                     report.refused.append(_refusal(row, outcome["body"]))
         report.done = len(done)
-        told_rows = len(done) + len(report.refused)
-        print(f"wallet import: {told_rows:,} of {len(rows):,} rows", file=sys.stderr)
     return done
-
-
-def foresee(api: httpx.Client, rows: Sequence[Row], report: Report, currency: str) -> None:
-    """Say which rows would be refused by what the wallets have now; see `Foresight`."""
-    foresight = Foresight(currency)
-    for row in rows:
-        for wallet_id in filter(None, map(row.command.get, ("walletId", "toWalletId"))):
-            if wallet_id not in foresight.wallets:
-                foresight.wallets[wallet_id] = _wallet(api, wallet_id)
-        refused = foresight.move(row.command)
-        if refused is None:
-            report.done += 1
-        else:
-            told = {"code": refused.reason.value, "detail": refused.detail}
-            report.refused.append(_refusal(row, told))
-
-
-def _wallet(api: httpx.Client, wallet_id: str) -> Wallet | None:
-    answer = api.get(f"/v1/wallets/{quote(wallet_id, safe='')}")
-    if answer.status_code == httpx.codes.NOT_FOUND:
-        return None
-    if answer.status_code != httpx.codes.OK:
-        raise Refused(f"wallet {wallet_id!r}: {answer.status_code}: {answer.text}")
-    told, currency = answer.json(), answer.json()["currency"]
-    return Wallet(
-        id=wallet_id,
-        currency=currency,
-        owner_id=told["ownerId"],
-        balance_minor=_minor(told["balance"], currency),
-        held_minor=_minor(told["held"], currency),
-        status=WalletStatus(told["status"]),
-        version=told["version"],
-        # What it owes already it may owe.
-        floor_minor=min(0, _minor(told["available"], currency)),
-    )
 
 
 def _minor(amount: str, currency: str) -> int:
@@ -243,7 +224,9 @@ def prove(
     for row in rows:
         if row.line in done:
             command = row.command
-            amount, key = command["amount"], command["requestId"]
+            # However it is spelled: the same amount under the same key is the same movement.
+            amount = parse_amount(command["amount"]).canonical()
+            key = command["requestId"]
             sign = "" if command["type"] == "deposit" else "-"
             wanted[command["walletId"]][key].add((command["walletId"], f"{sign}{amount}"))
             if "toWalletId" in command:

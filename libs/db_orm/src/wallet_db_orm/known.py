@@ -35,6 +35,13 @@ class Known:
         # By operation and currency.
         self.fees: dict[tuple[str, str], FeeSchedule] = {}
 
+    def go_on_from(self, earlier: "Known") -> None:
+        """Take what an earlier rehearsal of payments would have left for what is so."""
+        self.wallets |= earlier.wallets
+        self.operations |= earlier.operations
+        self.transfers |= earlier.transfers
+        self.spending |= earlier.spending
+
     def around(self, command: ask.Command) -> Surroundings:
         """Return what a decision about the command may look at."""
         match command:

@@ -21,6 +21,7 @@ from wallet_db_orm import rare, statements as sql
 from wallet_db_orm.batch import Batch
 from wallet_db_orm.database import Driver, Lease
 from wallet_db_orm.ids import new_id
+from wallet_db_orm.known import Known
 from wallet_db_orm.orders import Applied, Order, Recorded, is_there
 from wallet_db_orm.rows import fees_of, operation_of, stored_transfer_of, wallet_of
 
@@ -54,10 +55,15 @@ async def apply(
 
 
 class Whole(msgspec.Struct, frozen=True):
-    """What came of each of many orders; unless all are done, nothing of any has happened."""
+    """
+    What came of each of many orders; unless all are done, nothing of any has happened.
+
+    `known` is what is so now, or would be.
+    """
 
     applied: Sequence[Applied]
     is_done: bool
+    known: Known
 
 
 async def apply_whole(
@@ -66,27 +72,31 @@ async def apply_whole(
     *,
     keeps: Callable[[Sequence[Applied]], bool],
     row: sql.Record | None = None,
+    earlier: Known | None = None,
 ) -> Whole:
     """
     Carry out all `orders` in one transaction, one after the other, transfers to their end.
 
-    `keeps` says, of what came of them, whether that is written; otherwise nothing has happened.
-    Locks every wallet of theirs, recipients too, in the order of ids. `row` is the audit row of
-    the request and is written with them; without them it is not. Raises as `apply` does.
+    `keeps` says, of what came of them, whether that is written; otherwise nothing has happened. A
+    rehearsal may go on from what an `earlier` one would have left. Locks every wallet of theirs,
+    recipients too, in the order of ids. `row` is the audit row of the request and is written with
+    them; without them it is not. Raises as `apply` does.
     """
     recipients = {to for order in orders if (to := ask.pays_to(order.command)) is not None}
     for _ in range(_RACES_MAX):
         with suppress(_Raced):
             async with lease.driver() as connection, connection.transaction():
                 batch = await _read(connection, orders, waits=True, aside=(), also=recipients)
+                if earlier is not None:
+                    batch.go_on_from(earlier)
                 applied = [_fold_whole(batch, order) for order in orders]
                 if not keeps(applied):
                     # Nothing was written yet, so that nothing has to be taken back.
-                    return Whole(applied, is_done=False)
+                    return Whole(applied, is_done=False, known=batch)
                 if row is not None:
                     batch.rows["api_audit"].append(row)
                 await _write(connection, batch)
-            return Whole(applied, is_done=True)
+            return Whole(applied, is_done=True, known=batch)
     message = "others keep creating the same wallets"
     raise Busy(message)
 
@@ -102,8 +112,12 @@ def is_refused(applied: Applied) -> bool:
 def _fold_whole(batch: Batch, order: Order) -> Applied:
     """Decide an order, and take a transfer that it starts to its end."""
     applied = batch.fold(order)
-    if not isinstance(applied, Recorded) or applied.transfer is None:
+    if not isinstance(applied, Recorded):
         return applied
+    if applied.transfer is None:
+        # One that is repeated here may have its transfer here as well, and nowhere else.
+        own = batch.transfers.get(applied.operation.operation_id)
+        return applied if own is None else replace(applied, transfer=own.transfer)
     begun = applied.transfer
     credited = batch.fold(Order(credit_of(begun, new_id()), order.trace_id, order.audit_id))
     if isinstance(credited, Rejected):

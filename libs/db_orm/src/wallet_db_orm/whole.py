@@ -8,6 +8,7 @@ from typing import Final
 
 from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_db_orm.database import Database, Lease, Trouble, trouble
+from wallet_db_orm.known import Known
 from wallet_db_orm.ledger import Whole, apply_whole, is_refused
 from wallet_db_orm.orders import Applied, Order, Settled
 from wallet_db_orm.statements import Record
@@ -17,18 +18,27 @@ PATIENCE_S: Final = 5.0
 _PAUSE_S: Final = 0.2
 
 
-async def rehearse(database: Database, orders: Sequence[Order]) -> Sequence[Applied]:
-    """
-    Return what would come of the orders, each on what the ones before it would leave.
+class Rehearsal:
+    """What would come of orders, part by part; nothing changes: no effect, no key, no event."""
 
-    Nothing changes: no effect, no key, no event. Raises Busy as `carry_out` does.
-    """
-    return (await _apply(database, orders, keeps=lambda _: False)).applied
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._known: Known | None = None
+
+    async def fold(self, orders: Sequence[Order]) -> Sequence[Applied]:
+        """
+        Return what would come of each, on what the ones before it would leave.
+
+        Raises Busy as `carry_out` does.
+        """
+        whole = await _apply(self._database, orders, keeps=lambda _: False, earlier=self._known)
+        self._known = whole.known
+        return whole.applied
 
 
 async def rehearsed(database: Database, order: Order) -> Settled:
     """Return what would come of one order; raises what awaiting its submission would."""
-    (applied,) = await rehearse(database, [order])
+    (applied,) = await Rehearsal(database).fold([order])
     if isinstance(applied, IdempotencyKeyReused):
         raise applied
     return applied
@@ -63,6 +73,7 @@ async def _apply(
     *,
     keeps: Callable[[Sequence[Applied]], bool],
     row: Record | None = None,
+    earlier: Known | None = None,
 ) -> Whole:
     """
     Do what `apply_whole` does, again where that helps.
@@ -76,7 +87,7 @@ async def _apply(
             try:
                 # Each of many locks may be waited for, one after the other.
                 async with asyncio.timeout(deadline_s - monotonic()):
-                    return await apply_whole(lease, orders, keeps=keeps, row=row)
+                    return await apply_whole(lease, orders, keeps=keeps, row=row, earlier=earlier)
             except Exception as error:
                 kind = trouble(error)
                 if kind is Trouble.OTHER:

@@ -15,18 +15,19 @@ from litestar.openapi.spec import OpenAPIMediaType, Operation, RequestBody, Sche
 from litestar.openapi.spec.enums import OpenAPIType
 from litestar.response import Stream
 
-from wallet_api import batches, strict
+from wallet_api import batches, outcomes, strict
 from wallet_api.batch_schemas import BatchCommand
 from wallet_api.books import Books
 from wallet_api.edge import STREAM_BYTES_MAX, STREAMED
 from wallet_api.exchange import Exchange
-from wallet_api.openapi import refusals
+from wallet_api.openapi import query, refusals
 from wallet_api.problems import Problem, busy, invalid
-from wallet_api.schemas import BatchResult
+from wallet_api.schemas import BatchResult, DryRun
 from wallet_api.strict import StrictRequest
 from wallet_common.commands import Ask
 from wallet_common.errors import Busy
 from wallet_db_orm.audit import record_rows
+from wallet_db_orm.whole import Rehearsal
 
 COMMANDS_MAX: Final = 100_000
 # So many commands are in the lanes at a time; after each such part its progress is told.
@@ -47,6 +48,7 @@ class Progress(msgspec.Struct, rename="camel", kw_only=True):
     done: int
     of: int
     refused: int
+    dry_run: bool | msgspec.UnsetType = msgspec.UNSET
 
 
 @dataclass
@@ -72,12 +74,22 @@ class StreamsCommands(Operation):
             generate_examples=False,
             description="A line per command, and one of its progress behind each thousand",
         ),
+        200: ResponseSpec(
+            BatchResult,
+            media_type=_MEDIA_TYPE,
+            generate_examples=False,
+            description="The same of a rehearsal, with `dryRun: true` in each line of progress",
+        ),
         **refusals(400, 408, 413, 415),
     },
     tags=["money"],
+    **query("dryRun"),
 )
 async def stream_commands(
-    request: StrictRequest, exchange: NamedDependency[Exchange], books: NamedDependency[Books]
+    request: StrictRequest,
+    exchange: NamedDependency[Exchange],
+    books: NamedDependency[Books],
+    dry_run: DryRun = None,
 ) -> Stream:
     """
     Carry out up to 100 000 commands, a line each, every one with its own outcome.
@@ -85,7 +97,8 @@ async def stream_commands(
     The lines of the answer come in the order of the commands, `{"index", "status", "body"}` as in a
     batch, with a line of progress behind each thousand. They are carried out as if one after the
     other. A line that is no command is refused as a single request would be, and the others go on.
-    With an Idempotency-Key, what broke off is sent again as a whole: what was done is found done.
+    A rehearsal looks at each line on what all before it would leave. With an Idempotency-Key, what
+    broke off is sent again as a whole: what was done is found done.
     """
     if request.content_type[0] != _MEDIA_TYPE:
         raise Problem(415, "unsupported_media_type", f"Send {_MEDIA_TYPE} in UTF-8.")
@@ -98,10 +111,12 @@ async def stream_commands(
     # So many commands are not kept twice: what was sent is known by its digest.
     digest = {"lines": count, "bytes": len(body), "sha256": sha256(body).hexdigest()}
     exchange.body = msgspec.json.encode(digest)
-    record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
-    # Every command's event names this row, so it is there before the first of them commits.
-    await record_rows(books.database.primary, [record.row(_CREATED)])
-    exchange.is_audited = True
+    exchange.is_rehearsal = dry_run == "true"
+    if not exchange.is_rehearsal:
+        record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
+        # Every command's event names this row, so it is there before the first of them commits.
+        await record_rows(books.database.primary, [record.row(_CREATED)])
+        exchange.is_audited = True
     told = _answered(books, exchange, key, body, count)
     return Stream(told, media_type=_MEDIA_TYPE, status_code=_CREATED)
 
@@ -110,9 +125,10 @@ async def _answered(
     books: Books, exchange: Exchange, key: str | None, body: bytes, count: int
 ) -> AsyncIterator[bytes]:
     batch_id, lines = batches.id_of(key), iter(enumerate(_lines(body)))
+    rehearsal = Rehearsal(books.database) if exchange.is_rehearsal else None
     done = refused = 0
     while part := list(islice(lines, _PART)):
-        answered = await _carried_out(books, exchange, key, part)
+        answered = await _carried_out(books, exchange, key, part, rehearsal)
         done += len(part)
         refused += sum(status != _CREATED for status, _ in answered)
         results = [
@@ -120,6 +136,8 @@ async def _answered(
             for (index, _), (status, told) in zip(part, answered, strict=True)
         ]
         progress = Progress(batch_id=batch_id, done=done, of=count, refused=refused)
+        if rehearsal is not None:
+            progress.dry_run = True
         yield b"".join(msgspec.json.encode(each) + b"\n" for each in (*results, progress))
 
 
@@ -133,7 +151,11 @@ def _lines(body: bytes) -> Any:  # noqa: ANN401  # an iterator of bytes
 
 
 async def _carried_out(
-    books: Books, exchange: Exchange, key: str | None, part: Sequence[_Line]
+    books: Books,
+    exchange: Exchange,
+    key: str | None,
+    part: Sequence[_Line],
+    rehearsal: Rehearsal | None,
 ) -> Sequence[tuple[int, bytes]]:
     """Return status and body of each line."""
     commands: dict[int, Ask] = {}
@@ -145,9 +167,13 @@ async def _carried_out(
         except Problem as problem:
             told = problem.document(STREAMED, exchange.trace_id)
             answered[index] = (problem.status, told)
+    wanted = list(commands.values())
     try:
-        await _room(books, len(commands))
-        came = await batches.outcomes(books, exchange, list(commands.values()))
+        if rehearsal is not None:
+            came = await outcomes.foretold(books, exchange, rehearsal, wanted)
+        else:
+            await _room(books, len(wanted))
+            came = await outcomes.come_about(books, exchange, wanted)
     except Busy:
         full = busy("Too many requests are waiting; send this command again.")
         came = [(full.status, full.document(STREAMED, exchange.trace_id))] * len(commands)

@@ -172,7 +172,7 @@ class Edge:
                 exchange.taken_s = perf_counter() - exchange.started_s
                 message["headers"] = [*message["headers"], *_common_headers(exchange)]
             elif message["type"] == "http.response.body" and exchange.is_rehearsal:
-                message["body"] = _rehearsed(exchange.status, message["body"])
+                message["body"] = _rehearsed(exchange, message["body"])
             await send(message)
 
         try:
@@ -254,8 +254,11 @@ def _begin_rehearsed(message: HTTPResponseStartEvent) -> None:
     ]
 
 
-def _rehearsed(status: int, body: bytes) -> bytes:
-    return body.removesuffix(b"}") + _REHEARSED if status == _OK else body
+def _rehearsed(exchange: Exchange, body: bytes) -> bytes:
+    # A stream's lines of progress say it themselves.
+    if exchange.status != _OK or exchange.path == STREAMED:
+        return body
+    return body.removesuffix(b"}") + _REHEARSED
 
 
 def _common_headers(exchange: Exchange) -> Headers:
