@@ -20,6 +20,17 @@ async def wallet_at(engine: AsyncEngine, wallet_id: str, at: datetime) -> Row[An
     return (await ask(engine, _WALLET_AT, {"wallet_id": wallet_id, "at": at})).one_or_none()
 
 
+async def catch_up(engine: AsyncEngine, wallet_id: str, *, owner_id: str | None) -> None:
+    """
+    Return when all is visible that has happened on the wallet before this was asked.
+
+    A transaction takes its time when it has the wallet's lock, and is seen once it has committed.
+    Takes the lock for a moment, unless the wallet is another owner's than the one named. Raises
+    as any statement that waits too long for a lock.
+    """
+    await ask(engine, _CATCH_UP, {"wallet_id": wallet_id, "owner_id": owner_id})
+
+
 async def statement(
     engine: AsyncEngine,
     wallet_id: str,
@@ -57,6 +68,12 @@ def version_when(comparison: str, wallet_id: str = ":wallet_id") -> str:
     SELECT max(low) FROM search WHERE low = high
 )"""  # noqa: S608  # our own text
 
+
+_CATCH_UP: Final = text("""
+SELECT FROM wallets
+WHERE id = :wallet_id AND (CAST(:owner_id AS text) IS NULL OR owner_id = :owner_id)
+FOR SHARE
+""")
 
 # The version of that instant comes from the events, the balance from the last entry up to it.
 # Held is what the last event of a hold up to then says, without those whose time was over by then:

@@ -13,7 +13,15 @@ from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import query, refusals
 from wallet_api.past_schemas import EventBehind, ExplainedEntry, Explanation, RequestBehind
-from wallet_api.reads import LIMIT_DEFAULT, Cursor, Instant, Limit, position, theirs
+from wallet_api.reads import (
+    LIMIT_DEFAULT,
+    Cursor,
+    Instant,
+    Limit,
+    caught_up,
+    position,
+    theirs,
+)
 from wallet_api.schemas import FlagAnswer, WalletPath
 from wallet_api.strict import instant
 from wallet_common.money import render
@@ -41,7 +49,7 @@ async def explain_wallet(
     told of it, and what the worker made of that.
     """
     when = datetime.now(UTC) if at is None else instant("at", at)
-    engine = books.database.reads
+    engine = await caught_up(books, exchange, wallet_id, when)
     wallet = theirs(exchange, await instants.wallet_at(engine, wallet_id, when))
     scope = f"explain:{wallet_id}:{at}"
     below = position(scope, cursor)
