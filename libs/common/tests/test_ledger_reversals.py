@@ -73,8 +73,12 @@ def a_credit_back() -> CreditTransfer:
     )
 
 
-@pytest.mark.parametrize("status", WalletStatus)
-def test_a_deposit_is_taken_back_whatever_the_status(status: WalletStatus) -> None:
+OPEN = [WalletStatus.ACTIVE, WalletStatus.FROZEN]
+CLOSED = WalletStatus.CLOSED
+
+
+@pytest.mark.parametrize("status", OPEN)
+def test_a_deposit_is_taken_back_from_a_frozen_wallet_too(status: WalletStatus) -> None:
     """The money leaves the way it came; the event says which deposit it was, and why."""
     reversal = Reversal(
         amount="2.50",
@@ -115,8 +119,24 @@ def test_a_reversal_needs_a_wallet_and_an_amount_of_its_currency() -> None:
     assert inexact.reason is RejectionReason.INVALID_AMOUNT
 
 
-@pytest.mark.parametrize("status", WalletStatus)
-def test_a_transfer_goes_back_whatever_the_status(status: WalletStatus) -> None:
+@pytest.mark.parametrize("statuses", [(CLOSED, WalletStatus.ACTIVE), (WalletStatus.ACTIVE, CLOSED)])
+def test_nothing_goes_back_from_or_to_a_closed_wallet(
+    statuses: tuple[WalletStatus, WalletStatus],
+) -> None:
+    """What came there could not leave any more. What is on its way arrives all the same."""
+    payer, recipient = statuses
+    around = Surroundings(recipient=Wallet("w2", "USD", status=recipient))
+
+    refused = decide(a_wallet(250, payer), a_transfer_back(), around)
+    credited = decide(a_wallet(0, CLOSED), a_credit_back(), NOWHERE)
+
+    assert refused == Rejected(RejectionReason.WALLET_CLOSED)
+    assert decide(a_wallet(250, CLOSED), a_reversal(), NOWHERE) == refused
+    assert isinstance(credited, Posted)
+
+
+@pytest.mark.parametrize("status", OPEN)
+def test_a_transfer_goes_back_through_frozen_wallets(status: WalletStatus) -> None:
     """Neither who has to give it back nor who gets it back has to be active."""
     around = Surroundings(recipient=Wallet("w2", "USD", status=status))
 

@@ -130,10 +130,11 @@ def test_the_debit_puts_the_senders_money_on_its_way() -> None:
 def test_a_hopeless_transfer_is_refused_before_money_moves(
     recipient: Wallet | None, reason: RejectionReason
 ) -> None:
-    """A recipient that is seen to be missing, frozen or closed refuses the debit."""
+    """A recipient that is seen to be missing, frozen or closed refuses the debit, and is meant."""
     outcome = decide(a_wallet("sender", 1_000), a_debit(), Surroundings(recipient=recipient))
 
-    assert outcome == Rejected(reason)
+    detail = f"The recipient's wallet is {recipient.status}." if recipient else None
+    assert outcome == Rejected(reason, detail=detail)
 
 
 def test_a_transfer_between_currencies_is_refused_before_money_moves() -> None:

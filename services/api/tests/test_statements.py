@@ -252,6 +252,22 @@ async def test_a_statement_may_begin_with_the_calendar(
     answer = await api.get(f"/v1/wallets/{wallet_id}/statement", params=asked)
 
     assert answer.status_code == 200, answer.text
+    if format_ == "json":
+        assert answer.json()["from"] == "0001-01-01T00:00:00Z"
+    if format_ == "csv":
+        assert answer.headers["Content-Type"] == "text/csv; header=present; charset=utf-8"
+
+
+async def test_a_statement_that_ends_before_its_wallet_begins_there(
+    api: httpx.AsyncClient, wallet_id: str
+) -> None:
+    """Nothing moved in no time."""
+    end = "2020-01-01T00:00:00Z"
+
+    answer = await api.get(f"/v1/wallets/{wallet_id}/statement", params={"to": end})
+
+    told = answer.json()
+    assert (told["from"], told["to"], told["lines"]) == (end, end, [])
 
 
 @pytest.mark.parametrize("kind", ["wallet", "statement"])

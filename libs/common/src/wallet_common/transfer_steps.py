@@ -123,8 +123,16 @@ def _unpayable(
     if ask.is_reversal(command):
         return closed(wallet, recipient) or (None if is_assured else too_poor(wallet, amount_minor))
     if is_assured:
-        return not_open(recipient, Direction.IN) or not_open(wallet, Direction.OUT)
-    return not_open(recipient, Direction.IN) or may_leave(wallet, amount_minor, around, fee_minor)
+        return _unreachable(recipient) or not_open(wallet, Direction.OUT)
+    return _unreachable(recipient) or may_leave(wallet, amount_minor, around, fee_minor)
+
+
+def _unreachable(recipient: Wallet) -> Rejected | None:
+    refused = not_open(recipient, Direction.IN)
+    if refused is None:
+        return None
+    detail = f"The recipient's wallet is {recipient.status.value}."
+    return msgspec.structs.replace(refused, detail=detail)
 
 
 def credit_of(transfer: Transfer, operation_id: str) -> ask.CreditTransfer:

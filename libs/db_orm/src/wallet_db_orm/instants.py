@@ -126,9 +126,11 @@ WHERE w.id = :wallet_id
 
 _STATEMENT: Final = text(f"""
 WITH span AS (
-    SELECT coalesce(CAST(:since AS timestamptz), created_at) AS since,
-        coalesce(CAST(:until AS timestamptz), statement_timestamp()) AS until
-    FROM wallets WHERE id = :wallet_id
+    SELECT coalesce(CAST(:since AS timestamptz), least(created_at, until)) AS since, until
+    FROM wallets CROSS JOIN LATERAL (
+        SELECT coalesce(CAST(:until AS timestamptz), statement_timestamp()) AS until
+    ) AS ends
+    WHERE id = :wallet_id
 ), bounds AS (
     SELECT since, until, {version_when("< (SELECT since FROM span)")} AS first,
         {version_when("< (SELECT until FROM span)")} AS last

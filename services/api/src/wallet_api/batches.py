@@ -52,7 +52,7 @@ async def carry_out_batch(
     """
     key = strict.idempotency_key(exchange.headers, data.request_id)
     exchange.request_id = key
-    asked = [command(books, key, index, each) for index, each in enumerate(data.commands)]
+    asked = [_placed(books, key, index, each) for index, each in enumerate(data.commands)]
     batch_id = id_of(key)
     exchange.is_rehearsal = dry_run == "true"
     if data.atomic is True:
@@ -122,15 +122,21 @@ def id_of(key: str | None) -> str:
     return new_id() if key is None else str(uuid5(_BATCHES, key))
 
 
-def command(books: Books, key: str | None, index: int, data: BatchCommand) -> Ask:
-    """Read the command at `index`; raises a 400 that names the place."""
-    derived = new_id() if key is None else str(uuid5(_BATCHES, f"{key} {index}"))
+def _placed(books: Books, key: str | None, index: int, data: BatchCommand) -> Ask:
     try:
-        asked = intake.money(books, data.wallet_id, data.request_id or derived, data)
-        if (data.to_wallet_id is not None) != (data.type == "transfer"):
-            raise invalid("toWalletId", "is what a transfer has, and nothing else")
+        return command(books, key, index, data)
     except Problem as problem:
         raise problem.within(f"commands[{index}]") from problem
+
+
+def command(books: Books, key: str | None, index: int, data: BatchCommand) -> Ask:
+    """Read the command at `index`, by which it gets a key if it has none; raises a 400."""
+    derived = new_id() if key is None else str(uuid5(_BATCHES, f"{key} {index}"))
+    asked = intake.money(books, data.wallet_id, data.request_id or derived, data)
+    if data.type == "transfer" and data.to_wallet_id is None:
+        raise invalid("toWalletId", "is missing: where does the transfer go?")
+    if data.type != "transfer" and data.to_wallet_id is not None:
+        raise invalid("toWalletId", "is what a transfer has, and nothing else")
     match data.type:
         case "deposit":
             return Deposit(**asked, opens_in=books.settings.opens_in)

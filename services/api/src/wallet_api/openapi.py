@@ -96,6 +96,9 @@ async def strict_query(
             raise invalid(name[:100], "is not a parameter of this address")
         if len(values) > 1:
             raise invalid(name, "is given more than once")
+        if values[0] == "null":
+            # Which the framework would take for nothing said, and so for no filter.
+            raise invalid(name, "must not be null; leave it out")
         text, declared = values[0], handler.parsed_fn_signature.parameters.get(name)
         if declared is None or not (
             declared.is_subclass_of(int) or declared.has_inner_subclass_of(int)

@@ -80,8 +80,8 @@ async def read_statement(
     told = StatementAnswer(
         wallet_id=first.id,
         currency=first.currency,
-        since=first.since,
-        until=first.until,
+        since=in_utc(first.since),
+        until=in_utc(first.until),
         opening_balance=render(first.opening_minor, first.currency),
         closing_balance=render(first.closing_minor, first.currency),
         lines=lines,
@@ -97,7 +97,7 @@ async def read_statement(
         )
     return Response(
         _sheet(told),
-        media_type="text/csv; charset=utf-8; header=present",
+        media_type="text/csv; header=present",
         headers={"Content-Disposition": 'attachment; filename="statement.csv"'},
     )
 

@@ -30,6 +30,8 @@ _RFC_3339: Final = re.compile(
 )
 _MSGSPEC_PLACE: Final = re.compile(r"\A(?P<message>.*) - at `\$\.?(?P<place>.*)`\Z", re.DOTALL)
 # What a pattern means, by the field that has it; a regular expression is no help to a caller.
+_WALLET_FORM: Final = "must be 1 to 128 letters, digits or _.:- beginning with a letter or digit"
+_TIME_FORM: Final = "must be an RFC 3339 time such as 2026-01-31T12:00:00Z"
 _FORMS: Final = {
     "commands": "must have 1 to 1000 items",
     "requestId": "must be 1 to 128 printable ASCII characters without spaces",
@@ -43,7 +45,17 @@ _FORMS: Final = {
     "traceId": "must be 1 to 64 letters, digits or ._-",
     "letterId": "must be an id as the list names it",
     "group": "must be a group as the list names it",
+    "percent": "must be a decimal from 0 to 100 with up to 18 decimals",
+    "velocity": "must have one item for each period: up to 3",
+    "timeZone": "must be an IANA name such as Europe/Berlin",
+    "cursor": "must be the nextCursor of a page",
+    "fromCurrency": NO_CURRENCY,
+    "toCurrency": NO_CURRENCY,
+    **dict.fromkeys(("id", "walletId", "toWalletId"), _WALLET_FORM),
+    **dict.fromkeys(("at", "before", "from", "to", "expiresAt"), _TIME_FORM),
 }
+# Of fields that have no words of their own.
+_OTHER_FORM: Final = "has not the form that /docs tells of"
 # Parameters of ours whose faults the framework tells by the handler's own name.
 _WIRE_NAMES: Final = {
     "wallet_id": "walletId",
@@ -51,9 +63,10 @@ _WIRE_NAMES: Final = {
     "request_id": "requestId",
     "trace_id": "traceId",
     "letter_id": "letterId",
+    "from_currency": "fromCurrency",
+    "to_currency": "toCurrency",
 }
 _Body = TypeVar("_Body", bound=msgspec.Struct)
-_WALLET_FORM: Final = "must be 1 to 128 letters, digits or _.:- beginning with a letter or digit"
 _MSGSPEC_FIELD: Final = re.compile(r"field `(?P<field>[^`]*)`")
 
 
@@ -199,7 +212,7 @@ def instant(name: str, text: str) -> datetime:
             return datetime.fromisoformat(text).astimezone(UTC)
     except (ValueError, OverflowError):
         pass
-    raise invalid(name, "must be an RFC 3339 time such as 2026-01-31T12:00:00Z")
+    raise invalid(name, _TIME_FORM)
 
 
 def in_utc(at: datetime) -> datetime:
@@ -251,5 +264,5 @@ def invalid_form(field: str, message: str) -> Problem:
     """Return the problem of a field that the decoder refused, told in words."""
     wire_name = _WIRE_NAMES.get(field, field)
     if "matching regex" in message or "of length" in message:
-        message = _FORMS.get(wire_name.rpartition(".")[2], _WALLET_FORM)
+        message = _FORMS.get(wire_name.rpartition(".")[2], _OTHER_FORM)
     return invalid(wire_name, message[:200])

@@ -34,7 +34,7 @@ TARGETS: Final = (
     Target("cold @256, x pgbench", Cell(Load.COLD, 256), "ratio", ">=", 1.2),
     Target("hot @256, x pgbench", Cell(Load.HOT, 256), "ratio", ">=", 1.2),
     Target("mixed @256, x pgbench", Cell(Load.MIXED, 256), "ratio", ">=", 0.8),
-    Target("bulk, commands, x pgbench", Cell(Load.BULK, BULK_CONNECTIONS), "ratio", ">=", 3.0),
+    Target("bulk, commands, x pgbench", Cell(Load.BULK, BULK_CONNECTIONS), "ratio", ">=", 4.0),
     Target(
         "pipeline @64, x pgbench", Cell(Load.PIPELINE, PIPELINE_CONNECTIONS), "ratio", ">=", 0.5
     ),
