@@ -1,6 +1,5 @@
 """This module is where statements and system accounts are read over HTTP."""
 
-import asyncio
 import csv
 import io
 import re
@@ -268,36 +267,3 @@ async def test_a_statement_that_ends_before_its_wallet_begins_there(
 
     told = answer.json()
     assert (told["from"], told["to"], told["lines"]) == (end, end, [])
-
-
-@pytest.mark.parametrize("kind", ["wallet", "statement"])
-async def test_an_answer_about_the_past_is_final_however_recent(
-    api: httpx.AsyncClient, sql: asyncpg.Connection, wallet_id: str, kind: str
-) -> None:
-    """A deposit that has its time already and is not committed yet is waited for."""
-    waiting = "SELECT count(*) FROM pg_locks WHERE NOT granted"
-
-    async def look(at: str) -> str:
-        path = f"/v1/wallets/{wallet_id}"
-        if kind == "statement":
-            answer = await api.get(f"{path}/statement", params={"to": at})
-            return str(answer.json()["closingBalance"])
-        answer = await api.get(path, params={"at": at})
-        return str(answer.json()["balance"])
-
-    async with asyncio.timeout(10):
-        async with sql.transaction():
-            await sql.execute("LOCK TABLE ledger_entries IN SHARE MODE")
-            body = {"amount": "7.00"}
-            depositing = asyncio.create_task(
-                api.post(f"/v1/wallets/{wallet_id}/deposit", json=body)
-            )
-            while not await sql.fetchval(waiting):
-                pass
-            at = spelled(await sql.fetchval("SELECT clock_timestamp()"))
-            looking = asyncio.create_task(look(at))
-            while not looking.done() and await sql.fetchval(waiting) == 1:
-                await asyncio.sleep(0)
-        first, _ = await asyncio.gather(looking, depositing)
-
-    assert (first, await look(at)) == ("151.00", "151.00")

@@ -6,13 +6,17 @@ instant is found by halving, an index probe for each half, however long the past
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Row, text
 from sqlalchemy.ext.asyncio import AsyncEngine
 
+from wallet_db_orm.database import Database
 from wallet_db_orm.queries import ask
+
+# Longer than any transaction lasts, and than clocks are apart.
+_RECENT: Final = timedelta(seconds=60)
 
 
 async def wallet_at(engine: AsyncEngine, wallet_id: str, at: datetime) -> Row[Any] | None:
@@ -20,15 +24,21 @@ async def wallet_at(engine: AsyncEngine, wallet_id: str, at: datetime) -> Row[An
     return (await ask(engine, _WALLET_AT, {"wallet_id": wallet_id, "at": at})).one_or_none()
 
 
-async def catch_up(engine: AsyncEngine, wallet_id: str, *, owner_id: str | None) -> None:
+async def caught_up(
+    database: Database, wallet_id: str, when: datetime | None, *, owner_id: str | None
+) -> AsyncEngine:
     """
-    Return when all is visible that has happened on the wallet before this was asked.
+    Return where all is visible that happened on the wallet up to `when`; None is now.
 
-    A transaction takes its time when it has the wallet's lock, and is seen once it has committed.
-    Takes the lock for a moment, unless the wallet is another owner's than the one named. Raises
+    So an answer about the past is final, however recent. A transaction takes its time when it has
+    the wallet's lock, and is seen once it has committed: of the last minute the primary is asked,
+    after its lock was waited for, unless the wallet is another owner's than the one named. Raises
     as any statement that waits too long for a lock.
     """
-    await ask(engine, _CATCH_UP, {"wallet_id": wallet_id, "owner_id": owner_id})
+    if when is not None and when < datetime.now(UTC) - _RECENT:
+        return database.reads
+    await ask(database.fresh, _CATCH_UP, {"wallet_id": wallet_id, "owner_id": owner_id})
+    return database.fresh
 
 
 async def statement(

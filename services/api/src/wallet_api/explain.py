@@ -18,7 +18,6 @@ from wallet_api.reads import (
     Cursor,
     Instant,
     Limit,
-    caught_up,
     position,
     theirs,
 )
@@ -49,7 +48,7 @@ async def explain_wallet(
     told of it, and what the worker made of that.
     """
     when = datetime.now(UTC) if at is None else instant("at", at)
-    engine = await caught_up(books, exchange, wallet_id, when)
+    engine = await instants.caught_up(books.database, wallet_id, when, owner_id=exchange.owner_id)
     wallet = theirs(exchange, await instants.wallet_at(engine, wallet_id, when))
     scope = f"explain:{wallet_id}:{at}"
     below = position(scope, cursor)

@@ -1,6 +1,5 @@
 """This module is where reads come in over HTTP: wallets, their past, operations, transfers."""
 
-from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any, Final
 from urllib.parse import unquote
 from uuid import UUID
@@ -9,7 +8,6 @@ import msgspec
 from litestar import get
 from litestar.di import NamedDependency
 from litestar.params import FromPath, FromQuery, QueryParameter
-from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_api import cursors, personal
 from wallet_api.answers import (
@@ -43,8 +41,6 @@ from wallet_db_orm import instants, queries
 LIMIT_DEFAULT: Final = 50
 _FLAGS_MAX: Final = 100
 _VERSION_DIGITS_MAX: Final = 18
-# Longer than any transaction lasts, and than clocks are apart.
-_RECENT: Final = timedelta(seconds=60)
 
 Limit = Annotated[int, QueryParameter(ge=1, le=200, description="How many items at most.")]
 Cursor = Annotated[
@@ -67,21 +63,6 @@ UntilInstant = Annotated[
 ]
 
 
-async def caught_up(
-    books: Books, exchange: Exchange, wallet_id: str, when: datetime | None
-) -> AsyncEngine:
-    """
-    Return where all is visible that happened on the wallet up to `when`; None is now.
-
-    So an answer about the past is final, however recent: what has that time already and is still
-    being committed is waited for, and no replica is asked.
-    """
-    if when is not None and when < datetime.now(UTC) - _RECENT:
-        return books.database.reads
-    await instants.catch_up(books.database.fresh, wallet_id, owner_id=exchange.owner_id)
-    return books.database.fresh
-
-
 @get(
     ["/v1/wallets/{wallet_id:str}", "/wallet/{wallet_id:str}"],
     responses=refusals(400, 404),
@@ -99,7 +80,9 @@ async def read_wallet(
         return await personal.answer(books, theirs(exchange, await books.wallets.wallet(wallet_id)))
     when = instant("at", at)
     row = await instants.wallet_at(
-        await caught_up(books, exchange, wallet_id, when), wallet_id, when
+        await instants.caught_up(books.database, wallet_id, when, owner_id=exchange.owner_id),
+        wallet_id,
+        when,
     )
     return await personal.answer(books, theirs(exchange, row))
 

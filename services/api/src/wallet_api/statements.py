@@ -20,7 +20,7 @@ from wallet_api.links import AlsoOnPaper
 from wallet_api.openapi import query, refusals
 from wallet_api.past_schemas import StatementAnswer, StatementLine
 from wallet_api.problems import Problem, invalid
-from wallet_api.reads import SinceInstant, UntilInstant, caught_up, theirs
+from wallet_api.reads import SinceInstant, UntilInstant, theirs
 from wallet_api.schemas import WalletPath
 from wallet_api.strict import in_utc, instant
 from wallet_common.money import render
@@ -68,7 +68,7 @@ async def read_statement(
     a spreadsheet, `format=pdf` for paper.
     """
     begin, end = _span(since, until)
-    engine = await caught_up(books, exchange, wallet_id, end)
+    engine = await instants.caught_up(books.database, wallet_id, end, owner_id=exchange.owner_id)
     rows = await instants.statement(engine, wallet_id, since=begin, until=end, limit=LINES_MAX + 1)
     first = theirs(exchange, rows[0] if rows else None)
     if begin is not None and begin > first.until:
