@@ -82,8 +82,8 @@ def test_the_limit_that_is_broken_is_told_with_what_is_used_of_it() -> None:
 
 def test_what_comes_back_is_not_spent() -> None:
     """A refund takes away what its debit added; nothing becomes less than nothing."""
-    assert Spent().and_also(5).and_also(7).and_also(-5) == Spent(7, 1)
-    assert Spent().and_also(-5) == Spent(0, 0)
+    assert Spent().and_also(5, 1).and_also(7, 1).and_also(-5, -1) == Spent(7, 1)
+    assert Spent().and_also(-5, -1) == Spent(0, 0)
 
 
 def asked(limits: SetLimits, wallet: Wallet) -> Wallet:

@@ -119,6 +119,35 @@ async def test_an_overdraft_is_used_once_and_its_holds_are_kept(
     assert await ledger.violations() == {}
 
 
+async def test_an_open_hold_counts_until_it_is_none(
+    ledger: "Ledger", other: "Ledger", a: "Builders"
+) -> None:
+    """Of 40 holds three may be open; a capture takes its place, a release leaves it to another."""
+    await ledger.post(a.deposit("w1", "100.00"))
+    limits = by_day("w1", None, 3)
+    await ledger.ask(limits)
+    holds = [a.hold("w1", "1.00") for _ in range(40)]
+
+    placed = await asyncio.gather(
+        *(way.record(each) for way, each in zip([ledger, other] * 20, holds, strict=True))
+    )
+    won = [
+        hold
+        for hold, each in zip(holds, placed, strict=True)
+        if not isinstance(each.operation.outcome, Rejected)
+    ]
+    assert len(won) == 3
+    captured, released = await asyncio.gather(
+        ledger.record(a.capture(won[0])), other.record(a.release(won[1]))
+    )
+    counted = await spent(ledger, limits)
+    more = [await ledger.record(a.withdrawal("w1", "1.00")) for _ in range(2)]
+
+    refused = [isinstance(each.operation.outcome, Rejected) for each in (captured, released, *more)]
+    assert (counted, refused) == ((100, 2), [False, False, False, True])
+    assert await ledger.violations() == {}
+
+
 async def test_the_database_lets_no_wallet_below_its_floor(
     ledger: "Ledger", books: "Books", a: "Builders"
 ) -> None:

@@ -53,15 +53,18 @@ NO_LIMITS: Final = Limits()
 
 
 class Spent(msgspec.Struct, frozen=True):
-    """What has left a wallet in a period, without what came back from transfers that failed."""
+    """
+    What has left a wallet in a period, without what came back from transfers that failed.
+
+    An open hold counts once, until it is captured or released; its amount is the wallet's.
+    """
 
     amount_minor: int = 0
     count: int = 0
 
-    def and_also(self, amount_minor: int) -> "Spent":
+    def and_also(self, amount_minor: int, times: int) -> "Spent":
         """Return what it is after more has left, or below zero: has come back."""
-        count = self.count + (1 if amount_minor > 0 else -1)
-        return Spent(max(self.amount_minor + amount_minor, 0), max(count, 0))
+        return Spent(max(self.amount_minor + amount_minor, 0), max(self.count + times, 0))
 
 
 # By period; a period that is not there saw nothing leave.

@@ -15,7 +15,7 @@ from msgspec.structs import replace
 from wallet_common import commands as ask, hold_steps, meanings
 from wallet_common.chain import NO_HASH, entry_digest, link
 from wallet_common.errors import IdempotencyKeyReused
-from wallet_common.holds import Hold
+from wallet_common.holds import Hold, HoldStatus
 from wallet_common.ledger import decide
 from wallet_common.operations import Operation, receipt
 from wallet_common.transfer import Transfer, TransferState as State
@@ -169,7 +169,10 @@ class Batch(Known):
 
     def _keep(self, order: Order, hold: Hold) -> None:
         """Note a hold that is new, or what became of one."""
-        command = order.command
+        command, before = order.command, self.holds.get(hold.id)
+        was_open = before is not None and before.hold.status is HoldStatus.OPEN
+        if self.spending:
+            self._spend(hold.wallet_id, 0, (hold.status is HoldStatus.OPEN) - was_open)
         if not isinstance(command, ask.PlaceHold):
             self.holds[hold.id] = replace(self.holds[hold.id], hold=hold)
             self.changed_holds.add(hold.id)
@@ -186,15 +189,16 @@ class Batch(Known):
             + (order.audit_id, order.trace_id)
         )
         if self.spending and entry.type in SPENDING_TYPES:
-            self._spend(wallet.id, -entry.amount_minor)
+            self._spend(wallet.id, -entry.amount_minor, 1 if entry.amount_minor < 0 else -1)
         self.heads[wallet.id] = link(self.head(wallet.id), entry_digest((*row, self.now)))
         self.rows["ledger_entries"].append((*row, self.heads[wallet.id]))
 
-    def _spend(self, wallet_id: str, amount_minor: int) -> None:
+    def _spend(self, wallet_id: str, amount_minor: int, times: int) -> None:
         for (spender, zone), spending in self.spending.items():
             if spender == wallet_id:
                 self.spending[spender, zone] = {
-                    period: spent.and_also(amount_minor) for period, spent in spending.items()
+                    period: spent.and_also(amount_minor, times)
+                    for period, spent in spending.items()
                 }
 
     def _remember(self, order: Order, command: ask.Keyed, outcome: Posted | Rejected) -> Operation:

@@ -29,7 +29,11 @@ class Timed(Protocol):
 async def spending(
     connection: Driver, timed: Iterable[tuple[str, Timed]], now: datetime
 ) -> dict[tuple[str, str], Spending]:
-    """Return what has left each wallet in the periods named, by wallet and time zone."""
+    """
+    Return what has left each wallet in the periods named, by wallet and time zone.
+
+    Holds that are open now count once each.
+    """
     asked = {
         (wallet_id, limits.time_zone, each.period)
         for wallet_id, limits in timed
@@ -42,7 +46,7 @@ async def spending(
         return {}
     rows = [(*each, span(each[2], each[1], now)[0]) for each in asked]
     columns = transpose(rows, ("wallet_id", "zone", "period", "since"))
-    for wallet_id, zone, period, minor, times in await connection.fetch(SPENT, *columns):
+    for wallet_id, zone, period, minor, times in await connection.fetch(SPENT, *columns, now):
         found[wallet_id, zone][Period(period)] = Spent(minor, times)
     return dict(found)
 
@@ -74,7 +78,7 @@ async def usage(engine: AsyncEngine, wallet: Wallet) -> Usage:
 _COUNTED: Final = ", ".join(f"'{each}'" for each in SPENDING_TYPES)
 # Bounded by the range of the column that it is compared with.
 SPENT: Final = f"""
-SELECT asked.wallet_id, asked.zone, asked.period, gone.minor, gone.times
+SELECT asked.wallet_id, asked.zone, asked.period, gone.minor, gone.times + bound.times
 FROM unnest($1::text[], $2::text[], $3::text[], $4::timestamptz[])
     AS asked (wallet_id, zone, period, since)
 CROSS JOIN LATERAL (
@@ -85,4 +89,9 @@ CROSS JOIN LATERAL (
     WHERE wallet_id = asked.wallet_id AND type IN ({_COUNTED})
         AND wallet_version > {version_when("< asked.since", "asked.wallet_id")}
 ) AS gone
+CROSS JOIN LATERAL (
+    SELECT count(*) AS times FROM holds
+    WHERE wallet_id = asked.wallet_id AND status = 'open'
+        AND (expires_at IS NULL OR expires_at > $5)
+) AS bound
 """  # noqa: S608  # our own text
