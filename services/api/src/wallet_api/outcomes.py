@@ -77,7 +77,11 @@ async def come_about(
 async def _one_after_the_other(
     books: Books, exchange: Exchange, commands: Mapping[int, Ask]
 ) -> dict[int, asyncio.Future[Settled]]:
-    """Carry out what a transfer ties together; return what was settled, or why it was not."""
+    """
+    Carry out what a transfer ties together; return what was settled, or why it was not.
+
+    What comes behind something of which nothing is known is not carried out either.
+    """
     settled: dict[int, asyncio.Future[Settled]] = {}
     places = iter(commands)
     while part := list(islice(places, _AT_ONCE)):
@@ -85,7 +89,7 @@ async def _one_after_the_other(
         try:
             applied = await carry_out_in_order(books.database, orders)
         except Exception as error:  # noqa: BLE001  # told in each result, and the log if it is ours
-            settled |= {index: _failed(error) for index in part}
+            settled |= {index: _failed(error) for index in (*part, *places)}
         else:
             settled |= dict(zip(part, map(_settled_as, applied), strict=True))
             books.lanes.doorbell.ring()
