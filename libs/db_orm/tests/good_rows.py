@@ -152,6 +152,12 @@ REVERSED = {
     "original_minor": "1",
     "occurred_at": NOW,
 }
+BATCH = {
+    "principal": "'payroll'",
+    "id": "gen_random_uuid()",
+    "meaning": "'{}'",
+    "audit_id": "gen_random_uuid()",
+}
 RATE = {
     "from_currency": "'USD'",
     "to_currency": "'EUR'",
@@ -203,6 +209,7 @@ GOOD: dict[str, dict[str, str]] = {
     "proofs": PROOF,
     "holds": HOLD,
     "reversals": REVERSED,
+    "batches": BATCH,
     "fx_rates": RATE,
     "fee_schedules": FEES,
     "fx_quotes": QUOTE,

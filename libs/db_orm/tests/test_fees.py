@@ -101,7 +101,7 @@ async def test_all_or_none_pays_too(ledger: "Ledger", books: "Books", a: "Builde
     row = (new_id(), "POST", "/v1/batches", b"{}", "{}", None, 201, *(None,) * 3, "trace", 1)
 
     orders = [Order(each, "trace", str(row[0])) for each in asked]
-    whole = await carry_out(ledger.database, orders, row)
+    whole = await carry_out(ledger.database, orders, row, None)
 
     assert whole.is_done
     assert await books.balances() == {"w1": 550, "w2": 250}

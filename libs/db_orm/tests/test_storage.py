@@ -21,6 +21,7 @@ KIND = {
     "fraud_flags": storage.ADDED,
     "feed": storage.ADDED,
     "reversals": storage.ADDED,
+    "batches": storage.ADDED,
     "fx_rates": storage.ADDED,
     "fee_schedules": storage.ADDED,
     "fx_quotes": {"fillfactor": "80", **storage.CHANGED},

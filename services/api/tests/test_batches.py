@@ -213,22 +213,6 @@ async def test_batches_without_a_key_are_apart(api: httpx.AsyncClient) -> None:
     assert first.json()["batchId"] != second.json()["batchId"]
 
 
-async def test_a_batchs_key_does_not_take_other_commands(
-    api: httpx.AsyncClient, books: Look
-) -> None:
-    """A key whose batch had other commands refuses each that differs, naming what does."""
-    await send(api, [command("deposit", "w", "5"), command("deposit", "w", "1")], requestId="k")
-    before = await books()
-
-    changed = [command("deposit", "w", "6"), command("withdraw", "w", "1")]
-    answers = await send(api, changed, requestId="k")
-
-    told = [msgspec.json.decode(each.body) for each in answers]
-    assert [each["code"] for each in told] == ["idempotency_key_reused"] * 2
-    assert [each["errors"][0]["field"] for each in told] == ["amount", "type"]
-    assert await books() == before
-
-
 async def test_one_batch_sent_many_times_at_once_happens_once(
     api: httpx.AsyncClient, audited: Audited, trace: Trace
 ) -> None:

@@ -19,6 +19,7 @@ from wallet_common.transfer_steps import credit_of, end_of
 from wallet_common.wallet import Rejected
 from wallet_db_orm import rare, statements as sql
 from wallet_db_orm.batch import Batch
+from wallet_db_orm.batch_keys import BatchKey, keep
 from wallet_db_orm.database import Driver, Lease
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.known import Known
@@ -72,6 +73,7 @@ async def apply_whole(
     *,
     keeps: Callable[[Sequence[Applied]], bool],
     row: sql.Record | None = None,
+    key: BatchKey | None = None,
     earlier: Known | None = None,
 ) -> Whole:
     """
@@ -79,8 +81,9 @@ async def apply_whole(
 
     `keeps` says, of what came of them, whether that is written; otherwise nothing has happened. A
     rehearsal may go on from what an `earlier` one would have left. Locks every wallet of theirs,
-    recipients too, in the order of ids. `row` is the audit row of the request and is written with
-    them; without them it is not. Raises as `apply` does.
+    recipients too, in the order of ids. `row` is the audit row of the request, and `key` the
+    batch's own; both are written with the orders, and without them they are not. Raises as `apply`
+    does, and IdempotencyKeyReused if the key means something else.
     """
     recipients = {to for order in orders if (to := ask.pays_to(order.command)) is not None}
     for _ in range(_RACES_MAX):
@@ -93,6 +96,8 @@ async def apply_whole(
                 if not keeps(applied):
                     # Nothing was written yet, so that nothing has to be taken back.
                     return Whole(applied, is_done=False, known=batch)
+                if key is not None:
+                    await keep(connection, key)
                 if row is not None:
                     batch.rows["api_audit"].append(row)
                 await _write(connection, batch)

@@ -7,6 +7,7 @@ from sqlalchemy.dialects.postgresql import JSON, UUID
 
 from wallet_common.currencies import PATTERN
 from wallet_db_orm import storage
+from wallet_db_orm.batch_models import batches
 from wallet_db_orm.event_models import events, feed, outbox
 from wallet_db_orm.evidence_models import (
     archived_partitions,
@@ -36,6 +37,7 @@ __all__ = [
     "api_audit",
     "archived_partitions",
     "audit_seals",
+    "batches",
     "checkpoint_heads",
     "checkpoints",
     "dead_letters",

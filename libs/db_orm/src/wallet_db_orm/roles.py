@@ -35,6 +35,7 @@ PRIVILEGES: Final[Mapping[str, Mapping[str, str]]] = {
     "api_audit": _both("INSERT"),
     "archived_partitions": {},
     "audit_seals": {WORKER: "INSERT"},
+    "batches": {API: "INSERT"},
     "checkpoint_heads": {WORKER: "INSERT"},
     "checkpoints": {WORKER: "INSERT"},
     "dead_letters": {

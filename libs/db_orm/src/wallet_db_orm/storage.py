@@ -8,7 +8,7 @@ APPEND_ONLY: Final = ("ledger_entries", "events", "api_audit", "operations")
 NEVER_CHANGED: Final = (
     *APPEND_ONLY,
     *("archived_partitions", "operator_log", "discarded_letters", "reversals", "fx_rates"),
-    "fee_schedules",
+    *("fee_schedules", "batches"),
     *("audit_seals", "checkpoints", "checkpoint_heads", "proofs"),
 )
 

@@ -7,6 +7,7 @@ from time import monotonic
 from typing import Final
 
 from wallet_common.errors import Busy, IdempotencyKeyReused
+from wallet_db_orm.batch_keys import BatchKey
 from wallet_db_orm.database import Database, Lease, Trouble, trouble
 from wallet_db_orm.known import Known
 from wallet_db_orm.ledger import Whole, apply_whole, is_refused
@@ -53,14 +54,17 @@ async def carry_out_in_order(database: Database, orders: Sequence[Order]) -> Seq
     return (await _apply(database, orders, keeps=lambda _: True)).applied
 
 
-async def carry_out(database: Database, orders: Sequence[Order], row: Record) -> Whole:
+async def carry_out(
+    database: Database, orders: Sequence[Order], row: Record, key: BatchKey | None
+) -> Whole:
     """
     Carry out all `orders` in a transaction of their own, or none if one is refused.
 
-    `row` is the audit row of the request, written with them. Raises Busy when a lock or the
-    database cannot be had in time; then nothing is known.
+    `row` is the audit row of the request, `key` the batch's own, written with them. Raises
+    IdempotencyKeyReused if the key means something else, and Busy when a lock or the database
+    cannot be had in time; then nothing is known.
     """
-    return await _apply(database, orders, keeps=_none_is_refused, row=row)
+    return await _apply(database, orders, keeps=_none_is_refused, row=row, key=key)
 
 
 def _none_is_refused(applied: Sequence[Applied]) -> bool:
@@ -73,6 +77,7 @@ async def _apply(
     *,
     keeps: Callable[[Sequence[Applied]], bool],
     row: Record | None = None,
+    key: BatchKey | None = None,
     earlier: Known | None = None,
 ) -> Whole:
     """
@@ -87,7 +92,9 @@ async def _apply(
             try:
                 # Each of many locks may be waited for, one after the other.
                 async with asyncio.timeout(deadline_s - monotonic()):
-                    return await apply_whole(lease, orders, keeps=keeps, row=row, earlier=earlier)
+                    return await apply_whole(
+                        lease, orders, keeps=keeps, row=row, key=key, earlier=earlier
+                    )
             except Exception as error:
                 kind = trouble(error)
                 if kind is Trouble.OTHER:
