@@ -99,7 +99,7 @@ async def _apply(
                 kind = trouble(error)
                 if kind is Trouble.OTHER:
                     raise
-                if kind is not Trouble.CONNECTION or monotonic() > deadline_s:
+                if kind is Trouble.EXHAUSTION or monotonic() > deadline_s:
                     message = "a wallet or the database is busy"
                     raise Busy(message) from error
             await asyncio.sleep(_PAUSE_S)
