@@ -73,3 +73,16 @@ async def test_of_two_batches_under_one_key_at_once_one_comes_about(
     assert len({each.content for each in answers if each.status_code == 201}) == 1
     assert await sql.fetchval("SELECT count(*) FROM ledger_entries") == 1
     assert await sql.fetchval("SELECT count(*) FROM batches") == 1
+
+
+async def test_only_a_batch_of_repetitions_is_one(api: httpx.AsyncClient) -> None:
+    """Also where it is rehearsed: whichever comes last, and not one whose key means more."""
+    old = command("deposit", "w", "5", requestId="old")
+    await api.post("/v1/batches", json={"commands": [old]})
+    new, other = command("deposit", "w", "1"), command("deposit", "w", "2", requestId="old")
+
+    for query in ("?dryRun=true", ""):
+        for commands in ([new, old], [old, new], [old, other], [other, old], [old, old]):
+            answer = await api.post(f"/v1/batches{query}", json={"commands": commands})
+            is_replay = answer.headers.get("Idempotent-Replay") == "true"
+            assert is_replay == (commands == [old, old]), (query, commands)

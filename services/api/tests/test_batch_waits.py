@@ -91,3 +91,21 @@ async def test_commands_that_waited_for_a_stranger_keep_their_order(
     assert statuses(answered) == [201] * 600
     versions = [each["body"]["version"] for each in answered.json()["results"]]
     assert versions == sorted(versions)
+
+
+async def test_a_group_waits_for_its_own_wallets_alone(
+    api: httpx.AsyncClient, sql: asyncpg.Connection
+) -> None:
+    """What other transfers of the batch tie together is done meanwhile."""
+    for name in ("held", "payer", "one", "two"):
+        await api.post(f"/v1/wallets/{name}/deposit", json={"amount": "9"})
+    to_held, to_two, back = (
+        {"type": "transfer", "walletId": sender, "toWalletId": recipient, "amount": "1"}
+        for sender, recipient in (("payer", "held"), ("one", "two"), ("two", "one"))
+    )
+
+    async with sql.transaction():
+        await sql.fetch("SELECT FROM wallets WHERE id = 'held' FOR UPDATE")
+        answer = await api.post("/v1/batches", json=a_batch(to_held, to_two, to_held, back))
+
+    assert statuses(answer) == [503, 201, 503, 201]

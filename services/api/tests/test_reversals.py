@@ -189,3 +189,25 @@ async def test_nothing_comes_back_on_a_closed_wallet(
 
     assert (answer.status_code, answer.json()["code"]) == (422, "wallet_closed")
     assert await books() == (entries, operations + 1, *others)
+
+
+async def test_a_reversal_and_a_closing_see_each_other(
+    api: httpx.AsyncClient, a_wallet: AWallet
+) -> None:
+    """Forty times both at once: one of them is refused, or the money is there and gone again."""
+    payer = await a_wallet("0")
+
+    async def both() -> tuple[int, int, str, str]:
+        closing = await a_wallet("5.00")
+        body = {"toWalletId": payer, "amount": "5.00"}
+        moved = await done(api, f"/v1/wallets/{closing}/transfer", **body)
+        back, closed = await asyncio.gather(
+            api.post(f"/v1/operations/{moved['operationId']}/reverse", json={}),
+            api.post(f"/v1/wallets/{closing}/close", json={}),
+        )
+        told = (await api.get(f"/v1/wallets/{closing}")).json()
+        return back.status_code, closed.status_code, told["status"], told["balance"]
+
+    came = {await both() for _ in range(40)}
+
+    assert came <= {(201, 422, "active", "5.00"), (422, 201, "closed", "0.00")}

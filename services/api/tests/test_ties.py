@@ -34,10 +34,10 @@ def test_a_transfer_by_itself_is_not_tied() -> None:
 
 def test_what_asks_for_a_transfers_wallets_is_tied_to_it() -> None:
     """Before it or behind it, at its sender's or its recipient's."""
-    assert tied(commands("a>b", "a")) == [0, 1]
-    assert tied(commands("a", "a>b")) == [0, 1]
-    assert tied(commands("a>b", "c", "b")) == [0, 2]
-    assert tied(commands("a>b", "c", "a>d")) == [0, 2]
+    assert tied(commands("a>b", "a")) == [[0, 1]]
+    assert tied(commands("a", "a>b")) == [[0, 1]]
+    assert tied(commands("a>b", "c", "b")) == [[0, 2]]
+    assert tied(commands("a>b", "c", "a>d")) == [[0, 2]]
 
 
 def test_groups_are_found_at_whatever_remove() -> None:
@@ -45,5 +45,5 @@ def test_groups_are_found_at_whatever_remove() -> None:
     chain = ("a>b", "b>c", "c>d", "d")
     ring = ("p>q", "q>p")
 
-    assert tied(commands(*chain, "x", *ring, "y>z")) == [0, 1, 2, 3, 5, 6]
-    assert tied(commands("x>y", "a>b", "y>b")) == [0, 1, 2]
+    assert tied(commands(*chain, "x", *ring, "y>z")) == [[0, 1, 2, 3], [5, 6]]
+    assert tied(commands("x>y", "a>b", "y>b")) == [[0, 1, 2]]

@@ -26,6 +26,7 @@ FOUR_PERIODS = [{"period": "day", "count": each} for each in range(1, 5)]
             "cursor: must be the nextCursor",
         ),
         ("GET", "/v1/wallets?currency=usd", None, "currency: must be"),
+        ("POST", "/v1/wallets/w1/deposit?dryRun=", {"amount": "1"}, "dryRun: "),
     ],
 )
 async def test_a_bad_form_is_told_in_the_words_of_its_field(

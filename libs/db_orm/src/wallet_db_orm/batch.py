@@ -60,7 +60,12 @@ class Batch(Known):
 
     def waits(self, order: Order) -> bool:
         """Say whether another's lock keeps the order waiting; on a stranger's wallet none does."""
-        held = self.held.get(order.command.wallet_id)
+        if not self.held:
+            return False
+        wallet_id = order.command.wallet_id
+        held = self.held.get(wallet_id)
+        if held is None and ask.goes_back_to(order.command) in self.held:
+            held = self.wallets.get(wallet_id)
         return held is not None and is_there(held, order)
 
     def let_expire(self) -> None:

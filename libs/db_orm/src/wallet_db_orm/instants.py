@@ -26,9 +26,11 @@ async def wallet_at(engine: AsyncEngine, wallet_id: str, at: datetime) -> Row[An
 
 async def caught_up(
     database: Database, wallet_id: str, when: datetime | None, *, owner_id: str | None
-) -> AsyncEngine:
+) -> tuple[AsyncEngine, datetime | None]:
     """
-    Return where all is visible that happened on the wallet up to `when`; None is now.
+    Return where all is visible that happened on the wallet up to `when`, and when that is.
+
+    None is now; of a wallet that is not there nothing is known then.
 
     So an answer about the past is final, however recent. A transaction takes its time when it has
     the wallet's lock, and is seen once it has committed: of the last minute the primary is asked,
@@ -36,9 +38,10 @@ async def caught_up(
     as any statement that waits too long for a lock.
     """
     if when is not None and when < datetime.now(UTC) - _RECENT:
-        return database.reads
-    await ask(database.fresh, _CATCH_UP, {"wallet_id": wallet_id, "owner_id": owner_id})
-    return database.fresh
+        return database.reads, when
+    asked = {"wallet_id": wallet_id, "owner_id": owner_id}
+    now = (await ask(database.fresh, _CATCH_UP, asked)).scalar()
+    return database.fresh, when or now
 
 
 async def statement(
@@ -80,7 +83,7 @@ def version_when(comparison: str, wallet_id: str = ":wallet_id") -> str:
 
 
 _CATCH_UP: Final = text("""
-SELECT FROM wallets
+SELECT statement_timestamp() FROM wallets
 WHERE id = :wallet_id AND (CAST(:owner_id AS text) IS NULL OR owner_id = :owner_id)
 FOR SHARE
 """)

@@ -8,7 +8,7 @@ STANDING: Final = Reading(
     (
         Invariant(
             "W1",
-            "each wallet is frozen, open or closed as its last such event says; empty when closed",
+            "each wallet is frozen, open or closed as its last such event says; empty if closed",
             "the_wallets",
         ),
     ),
@@ -17,8 +17,7 @@ STANDING: Final = Reading(
         'toldStatus', told.status, 'toldDirection', told.direction) AS "W1"
     FROM the_wallets AS w
     LEFT JOIN LATERAL (
-        SELECT payload ->> 'status' AS status, payload ->> 'direction' AS direction,
-            wallet_version AS version
+        SELECT payload ->> 'status' AS status, payload ->> 'direction' AS direction
         FROM events
         WHERE wallet_id = w.id
             AND type IN ('WalletFrozen', 'WalletUnfrozen', 'WalletClosed')
@@ -26,11 +25,6 @@ STANDING: Final = Reading(
     ) AS told ON true
     WHERE w.status <> coalesce(told.status, 'active')
         OR w.frozen IS DISTINCT FROM told.direction
-        OR (w.status = 'closed' AND (w.held_minor <> 0 OR 0 <> (
-            -- A transfer back that was on its way at that moment has arrived later.
-            SELECT balance_after_minor FROM ledger_entries AS e
-            WHERE e.wallet_id = w.id AND e.wallet_version < told.version
-            ORDER BY e.wallet_version DESC LIMIT 1
-        )))
+        OR (w.status = 'closed' AND (w.balance_minor <> 0 OR w.held_minor <> 0))
     """,
 )

@@ -96,9 +96,16 @@ class Known:
         return self.spending.get((wallet_id, wallet.limits.time_zone), {}) if wallet else {}
 
     def is_paying(self, wallet_id: str) -> bool:
-        """Say whether a transfer of the wallet is on its way, one of this transaction included."""
+        """
+        Say whether a transfer of the wallet, or back to it, is on its way.
+
+        Those of this transaction are included.
+        """
         begun = [each.transfer for each in self.transfers.values() if not each.transfer.is_final]
-        return wallet_id in self.paying or any(each.from_wallet_id == wallet_id for each in begun)
+        return wallet_id in self.paying or any(
+            wallet_id == each.from_wallet_id or (each.reverses and wallet_id == each.to_wallet_id)
+            for each in begun
+        )
 
     def _recipient(self, wallet_id: str | None) -> Wallet | None:
         if wallet_id is None:

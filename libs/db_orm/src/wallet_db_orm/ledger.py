@@ -150,6 +150,10 @@ async def _read(
     """Lock the wallets, then look: what comes after the locks sees what they waited for."""
     commands = [order.command for order in orders]
     wanted = {command.wallet_id for command in commands}
+    # Most commands need no more than their own wallet. Of the others each is looked at many times.
+    special = [c for c in commands if not isinstance(c, (ask.Deposit, ask.Withdraw))]
+    # What goes back must not meet a closing: either sees the other's COMMIT.
+    wanted |= {to for c in special if (to := ask.goes_back_to(c)) is not None}
     lock = sql.LOCK_WALLETS if waits else sql.LOCK_FREE_WALLETS
     rows = await connection.fetch(lock, list(wanted.union(also).difference(aside)))
     locked = {row[0]: wallet_of(row) for row in rows}
@@ -173,8 +177,6 @@ async def _read(
     batch.operations = {
         (row.wallet_id, row.request_id): operation_of(row) for row in found if row.wallet_id
     }
-    # Most commands need no more than that. Of the others each is looked at many times.
-    special = [c for c in commands if not isinstance(c, (ask.Deposit, ask.Withdraw))]
     await rare.read(connection, batch, special)
     await _read_others(connection, batch, special)
     return batch

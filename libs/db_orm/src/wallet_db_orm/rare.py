@@ -149,9 +149,13 @@ WHERE w.id = after.id AND w.id = ANY($1::text[])
 
 # Of these wallets, those of which a transfer is on its way. All that are on their way are looked
 # through, along their own index: at any time there are few.
+# Of those that go back also the one that they go to.
 READ_PAYING: Final = """
-SELECT DISTINCT from_wallet_id AS id FROM transfers
-WHERE state = 'debited' AND initiated_at > '-infinity' AND from_wallet_id = ANY($1::text[])
+SELECT DISTINCT leg.id FROM transfers AS t
+CROSS JOIN LATERAL (VALUES
+    (t.from_wallet_id), (CASE WHEN t.reverses IS NOT NULL THEN t.to_wallet_id END)
+) AS leg (id)
+WHERE t.state = 'debited' AND t.initiated_at > '-infinity' AND leg.id = ANY($1::text[])
 """
 
 # How much of operations was taken back, under the lock of the wallet that gives it back.

@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Final, Protocol
 
 import msgspec
+from msgspec.structs import replace
 from sqlalchemy.ext.asyncio import AsyncEngine
 
 from wallet_common.limits import AskedVelocity, Period, Spending, Spent, Velocity, span
@@ -72,9 +73,16 @@ async def usage(engine: AsyncEngine, wallet: Wallet) -> Usage:
     async with statement(engine) as connection:
         now: datetime = await connection.fetchval("SELECT clock_timestamp()")
         spent = await spending(connection, [(wallet.id, limits)], now)
+        due_minor = await connection.fetchval(_DUE, wallet.id, now)
+    # What nobody has noted yet is over all the same.
+    wallet = replace(wallet, held_minor=wallet.held_minor - due_minor)
     return Usage(wallet, spent.get((wallet.id, limits.time_zone), {}), now)
 
 
+_DUE: Final = """
+SELECT coalesce(sum(amount_minor - captured_minor - released_minor), 0)::bigint FROM holds
+WHERE wallet_id = $1 AND status = 'open' AND expires_at <= $2
+"""
 _COUNTED: Final = ", ".join(f"'{each}'" for each in SPENDING_TYPES)
 # Bounded by the range of the column that it is compared with.
 SPENT: Final = f"""

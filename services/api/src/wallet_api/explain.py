@@ -47,8 +47,11 @@ async def explain_wallet(
     Behind each entry stands who asked for it and how that was answered, the trace, the event that
     told of it, and what the worker made of that.
     """
-    when = datetime.now(UTC) if at is None else instant("at", at)
-    engine = await instants.caught_up(books.database, wallet_id, when, owner_id=exchange.owner_id)
+    asked = None if at is None else instant("at", at)
+    engine, when = await instants.caught_up(
+        books.database, wallet_id, asked, owner_id=exchange.owner_id
+    )
+    when = when or datetime.now(UTC)
     wallet = theirs(exchange, await instants.wallet_at(engine, wallet_id, when))
     scope = f"explain:{wallet_id}:{at}"
     below = position(scope, cursor)

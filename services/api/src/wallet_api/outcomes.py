@@ -3,7 +3,8 @@
 import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from itertools import islice
-from typing import Final
+from time import monotonic
+from typing import Final, TypeAlias
 
 from msgspec.json import encode
 from msgspec.structs import replace
@@ -18,10 +19,10 @@ from wallet_api.security import forbidden
 from wallet_api.ties import tied
 from wallet_api.verdicts import verdicts
 from wallet_common.commands import Ask, DebitTransfer, Withdraw
-from wallet_common.errors import IdempotencyKeyReused
+from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_common.meanings import operation_type
 from wallet_db_orm.orders import Applied, Order, Recorded, Settled
-from wallet_db_orm.whole import Rehearsal, carry_out_in_order
+from wallet_db_orm.whole import PATIENCE_S, Rehearsal, carry_out_in_order
 
 CREATED: Final = 201
 NO_FLAGS: Final[Mapping[str, list[FlagAnswer]]] = {}
@@ -29,6 +30,9 @@ _SINGLE: Final = {
     verb: rule("POST", f"/v1/wallets/{{wallet_id}}/{verb}")
     for verb in ("deposit", "withdraw", "transfer")
 }
+_Settled: TypeAlias = asyncio.Future[Settled]
+# So many groups of one batch at a time; each takes a connection.
+_GROUPS_AT_ONCE: Final = 4
 # So many commands that transfers tie together are one transaction: no longer does anybody else wait
 # for their wallets.
 _AT_ONCE: Final = 100
@@ -43,9 +47,11 @@ async def come_about(
     They come about as if one were sent after the other.
     """
     allowed = permitted(exchange)
-    in_order = {
-        index: asked[index] for index in tied(asked) if operation_type(asked[index]) in allowed
-    }
+    groups = [
+        {index: asked[index] for index in each if operation_type(asked[index]) in allowed}
+        for each in tied(asked)
+    ]
+    in_order = {index for each in groups for index in each}
     # All others are queued before the first is awaited; only a transfer has more steps to take.
     submitted = {
         index: books.lanes.submit(order(exchange, command))
@@ -54,12 +60,16 @@ async def come_about(
         for index, command in enumerate(asked)
         if index not in in_order
     }
-    transfers = {
+    transfers: dict[int, asyncio.Future[TransferAnswer]] = {
         index: asyncio.ensure_future(desk.transferred(books, exchange, each))
         for index, each in submitted.items()
         if isinstance(asked[index], DebitTransfer)
     }
-    submitted |= await _one_after_the_other(books, exchange, in_order)
+    if exchange.owner_id is None:
+        submitted |= await _group_by_group(books, exchange, groups)
+    else:
+        for group in groups:
+            submitted |= await _one_by_one(books, exchange, group, transfers)
     answered = [
         await _told(
             exchange,
@@ -74,15 +84,62 @@ async def come_about(
     return answered
 
 
+async def _group_by_group(
+    books: Books, exchange: Exchange, groups: Sequence[Mapping[int, Ask]]
+) -> Mapping[int, _Settled]:
+    """Carry out each group in its order, some of them side by side; return what was settled."""
+    room = asyncio.Semaphore(_GROUPS_AT_ONCE)
+    settled: dict[int, _Settled] = {}
+    until_s = monotonic() + PATIENCE_S
+
+    async def carried_out(group: Mapping[int, Ask]) -> None:
+        async with room:
+            if monotonic() < until_s:
+                settled.update(await _one_after_the_other(books, exchange, group))
+            else:
+                busy = Busy("too many of the batch's wallets are busy")
+                settled.update({index: _failed(busy) for index in group})
+
+    await asyncio.gather(*map(carried_out, groups))
+    return settled
+
+
+async def _one_by_one(
+    books: Books,
+    exchange: Exchange,
+    group: Mapping[int, Ask],
+    transfers: dict[int, asyncio.Future[TransferAnswer]],
+) -> Mapping[int, _Settled]:
+    """
+    Carry out a group as single requests: for an owner, who may name strangers' wallets.
+
+    No lock on these is waited for, and none is held for others' commands. Adds the answers of the
+    group's `transfers`.
+    """
+    settled: dict[int, _Settled] = {}
+    for index, command in group.items():
+        settled[index] = books.lanes.submit(order(exchange, command))
+        await asyncio.wait([settled[index]])
+        error = settled[index].exception()
+        if isinstance(error, Busy):
+            return settled | {each: _failed(error) for each in group.keys() - settled.keys()}
+        if isinstance(command, DebitTransfer):
+            transfers[index] = asyncio.ensure_future(
+                desk.transferred(books, exchange, settled[index])
+            )
+            await asyncio.wait([transfers[index]])
+    return settled
+
+
 async def _one_after_the_other(
     books: Books, exchange: Exchange, commands: Mapping[int, Ask]
-) -> dict[int, asyncio.Future[Settled]]:
+) -> Mapping[int, _Settled]:
     """
     Carry out what a transfer ties together; return what was settled, or why it was not.
 
     What comes behind something of which nothing is known is not carried out either.
     """
-    settled: dict[int, asyncio.Future[Settled]] = {}
+    settled: dict[int, _Settled] = {}
     places = iter(commands)
     while part := list(islice(places, _AT_ONCE)):
         orders = [order(exchange, commands[index]) for index in part]
@@ -129,12 +186,16 @@ async def foretold(
     came = await rehearsal.fold([order(exchange, each) for each in commands])
     flags = await verdicts(books, exchange, commands, came)
     told = dict(zip(may_be, came, strict=True))
-    return [
+    answered = [
         await told_of(books, exchange, command, told[index], flags)
         if index in told
         else (forbidden().status, document(exchange, command, forbidden()))
         for index, command in enumerate(asked)
     ]
+    exchange.is_replay = len(came) == len(asked) and all(
+        isinstance(each, Recorded) and each.is_replay for each in came
+    )
+    return answered
 
 
 async def told_of(

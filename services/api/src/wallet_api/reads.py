@@ -79,11 +79,9 @@ async def read_wallet(
     if at is None:
         return await personal.answer(books, theirs(exchange, await books.wallets.wallet(wallet_id)))
     when = instant("at", at)
-    row = await instants.wallet_at(
-        await instants.caught_up(books.database, wallet_id, when, owner_id=exchange.owner_id),
-        wallet_id,
-        when,
-    )
+    owner_id = exchange.owner_id
+    engine, _ = await instants.caught_up(books.database, wallet_id, when, owner_id=owner_id)
+    row = await instants.wallet_at(engine, wallet_id, when)
     return await personal.answer(books, theirs(exchange, row))
 
 

@@ -68,7 +68,8 @@ async def read_statement(
     a spreadsheet, `format=pdf` for paper.
     """
     begin, end = _span(since, until)
-    engine = await instants.caught_up(books.database, wallet_id, end, owner_id=exchange.owner_id)
+    owner_id = exchange.owner_id
+    engine, end = await instants.caught_up(books.database, wallet_id, end, owner_id=owner_id)
     rows = await instants.statement(engine, wallet_id, since=begin, until=end, limit=LINES_MAX + 1)
     first = theirs(exchange, rows[0] if rows else None)
     if begin is not None and begin > first.until:

@@ -65,6 +65,7 @@ _WIRE_NAMES: Final = {
     "letter_id": "letterId",
     "from_currency": "fromCurrency",
     "to_currency": "toCurrency",
+    "dry_run": "dryRun",
 }
 _Body = TypeVar("_Body", bound=msgspec.Struct)
 _MSGSPEC_FIELD: Final = re.compile(r"field `(?P<field>[^`]*)`")

@@ -1,14 +1,13 @@
 """This module is where it is found out which commands of a batch have to wait for one another."""
 
-from collections import Counter
 from collections.abc import Sequence
 
 from wallet_common.commands import Ask, pays_to
 
 
-def tied(commands: Sequence[Ask]) -> Sequence[int]:
+def tied(commands: Sequence[Ask]) -> Sequence[Sequence[int]]:
     """
-    Return the places, in order, of those that are to be carried out one after the other.
+    Return the places of those that are to be carried out one after the other, group by group.
 
     A wallet's own commands keep their order anyway. But a transfer reaches its recipient later, and
     what cannot arrive comes back to the sender later still. So wallets that transfers connect, at
@@ -27,6 +26,8 @@ def tied(commands: Sequence[Ask]) -> Sequence[int]:
 
     for sender, recipient in transfers:
         nearer[group(recipient)] = group(sender)
-    groups = [group(each.wallet_id) for each in commands]
-    sizes, paying = Counter(groups), {group(sender) for sender, _ in transfers}
-    return [place for place, each in enumerate(groups) if each in paying and sizes[each] > 1]
+    groups: dict[str, list[int]] = {group(sender): [] for sender, _ in transfers}
+    for place, each in enumerate(commands):
+        if (found := groups.get(group(each.wallet_id))) is not None:
+            found.append(place)
+    return [each for each in groups.values() if len(each) > 1]

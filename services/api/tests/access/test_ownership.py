@@ -261,7 +261,11 @@ async def test_a_locked_foreign_wallet_makes_nobody_wait_but_its_owner(
         await sql.execute("SELECT 1 FROM wallets WHERE id = 'bobsw' FOR UPDATE")  # type: ignore[attr-defined]  # as above
         owners = guarded.post("/v1/wallets/bobsw/transfer", json=body, headers=bearer("bob"))
         waiting = asyncio.create_task(owners)
-        taken_s = []
+        began = perf_counter()
+        commands = [{"type": "transfer", "walletId": "bobsw", **body}] * 2
+        batch = await guarded.post("/v1/batches", json={"commands": commands}, headers=town)
+        taken_s = [perf_counter() - began]
+        assert [each["status"] for each in batch.json()["results"]] == [404, 404]
         while not waiting.done():
             began = perf_counter()
             refused = await guarded.post("/v1/wallets/bobsw/transfer", json=body, headers=town)
