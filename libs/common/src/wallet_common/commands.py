@@ -293,13 +293,6 @@ def pays_to(command: Command) -> str | None:
     return None
 
 
-def goes_back_to(command: Command) -> str | None:
-    """Return the wallet to which a transfer's money goes back; None if it is no such command."""
-    if isinstance(command, ReverseOperation) or is_reversal(command):
-        return pays_to(command)
-    return None
-
-
 def is_reversal(command: Command) -> bool:
     """Say whether the command puts right what should not have been: it must be done some day."""
     if isinstance(command, (DebitTransfer, CreditTransfer)):

@@ -64,7 +64,7 @@ class Batch(Known):
             return False
         wallet_id = order.command.wallet_id
         held = self.held.get(wallet_id)
-        if held is None and ask.goes_back_to(order.command) in self.held:
+        if held is None and meanings.goes_back_to(order.command) in self.held:
             held = self.wallets.get(wallet_id)
         return held is not None and is_there(held, order)
 
