@@ -150,6 +150,15 @@ async def _read(
     """Lock the wallets, then look: what comes after the locks sees what they waited for."""
     commands = [order.command for order in orders]
     wanted = {command.wallet_id for command in commands}
+    if waits and any(order.owner_id is not None for order in orders):
+        # Nobody waits for a lock on a stranger's wallet, nor takes one; an owner never changes.
+        rows = await connection.fetch(sql.READ_WALLETS, list(wanted))
+        seen = {row.id: wallet_of(row) for row in rows}
+        wanted = {
+            order.command.wallet_id
+            for order in orders
+            if is_there(seen.get(order.command.wallet_id), order)
+        }
     # Most commands need no more than their own wallet. Of the others each is looked at many times.
     special = [c for c in commands if not isinstance(c, (ask.Deposit, ask.Withdraw))]
     # What goes back must not meet a closing: either sees the other's COMMIT.

@@ -263,9 +263,12 @@ async def test_a_locked_foreign_wallet_makes_nobody_wait_but_its_owner(
         waiting = asyncio.create_task(owners)
         began = perf_counter()
         commands = [{"type": "transfer", "walletId": "bobsw", **body}] * 2
-        batch = await guarded.post("/v1/batches", json={"commands": commands}, headers=town)
+        for way in ({"atomic": False}, {"atomic": True}):
+            for query in ("", "?dryRun=true"):
+                asked = {"commands": commands, **way}
+                batch = await guarded.post(f"/v1/batches{query}", json=asked, headers=town)
+                assert [each["status"] for each in batch.json()["results"]] == [404, 404]
         taken_s = [perf_counter() - began]
-        assert [each["status"] for each in batch.json()["results"]] == [404, 404]
         while not waiting.done():
             began = perf_counter()
             refused = await guarded.post("/v1/wallets/bobsw/transfer", json=body, headers=town)

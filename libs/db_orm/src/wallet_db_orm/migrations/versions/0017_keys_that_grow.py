@@ -2,7 +2,7 @@
 Keys of events begin with the event's id, which grows with time, and no longer with the wallet.
 
 A new event goes to the index's end, which is in memory, instead of somewhere into its middle. Reads
-go on while the indexes are built; writes wait for about two seconds per million events.
+go on while the indexes are built; writes wait for about a second per million events.
 """
 
 from collections.abc import Mapping, Sequence
