@@ -55,7 +55,7 @@ async def test_another_worker_takes_over(
     # Whatever it had sent by then, these only another one can.
     await bank.deposits(1, *WALLETS)
 
-    await until(bank.has_sent_all, 15)
+    await until(bank.has_sent_all, 30)
     assert len(after := await bank.relay_pids()) == 1
     assert after != before
     if fate == signal.SIGSTOP:
