@@ -1,12 +1,13 @@
 """This module is where wallets keep to their limits while many want to spend."""
 
 import asyncio
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import asyncpg
 import pytest
 
-from wallet_common.commands import SetLimits
+from wallet_common.commands import PlaceHold, SetLimits
 from wallet_common.limits import AskedVelocity, Period
 from wallet_common.money import parse_amount
 from wallet_common.wallet import Rejected, RejectionReason as Reason, Wallet
@@ -29,6 +30,20 @@ async def spent(ledger: "Ledger", limits: SetLimits) -> tuple[int, int]:
     assert isinstance(wallet, Wallet)
     seen = (await usage(ledger.database.primary, wallet)).spending[Period.DAY]
     return seen.amount_minor, seen.count
+
+
+async def placed(
+    ledger: "Ledger", other: "Ledger", holds: Sequence[PlaceHold]
+) -> Sequence[PlaceHold]:
+    """Ask for the holds at once, by turns through two processes; return those that were placed."""
+    ways = [ledger, other] * len(holds)
+    asked = (way.record(each) for way, each in zip(ways, holds, strict=False))
+    came = await asyncio.gather(*asked)
+    return [
+        hold
+        for hold, each in zip(holds, came, strict=True)
+        if not isinstance(each.operation.outcome, Rejected)
+    ]
 
 
 async def test_no_more_leaves_in_a_day_than_may_whoever_asks_and_where(
@@ -99,15 +114,7 @@ async def test_an_overdraft_is_used_once_and_its_holds_are_kept(
     """40 holds of 1.00 want 10.00 that may be owed; the ten are captured when it may be no more."""
     await ledger.ask(a.opening("w1"))
     await ledger.ask(SetLimits(wallet_id="w1", overdraft=parse_amount("10.00")))
-    holds = [a.hold("w1", "1.00") for _ in range(40)]
-    placed = await asyncio.gather(
-        *(way.record(each) for way, each in zip([ledger, other] * 20, holds, strict=True))
-    )
-    won = [
-        hold
-        for hold, each in zip(holds, placed, strict=True)
-        if not isinstance(each.operation.outcome, Rejected)
-    ]
+    won = await placed(ledger, other, [a.hold("w1", "1.00") for _ in range(40)])
     await ledger.ask(SetLimits(wallet_id="w1"))
 
     await asyncio.gather(*(ledger.post(a.capture(each)) for each in won))
@@ -126,16 +133,7 @@ async def test_an_open_hold_counts_until_it_is_none(
     await ledger.post(a.deposit("w1", "100.00"))
     limits = by_day("w1", None, 3)
     await ledger.ask(limits)
-    holds = [a.hold("w1", "1.00") for _ in range(40)]
-
-    placed = await asyncio.gather(
-        *(way.record(each) for way, each in zip([ledger, other] * 20, holds, strict=True))
-    )
-    won = [
-        hold
-        for hold, each in zip(holds, placed, strict=True)
-        if not isinstance(each.operation.outcome, Rejected)
-    ]
+    won = await placed(ledger, other, [a.hold("w1", "1.00") for _ in range(40)])
     assert len(won) == 3
     captured, released = await asyncio.gather(
         ledger.record(a.capture(won[0])), other.record(a.release(won[1]))

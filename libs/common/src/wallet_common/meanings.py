@@ -6,7 +6,6 @@ from typing import Final
 from wallet_common.commands import (
     CancelKey,
     CaptureHold,
-    Command,
     CreditTransfer,
     DebitTransfer,
     Deposit,
@@ -18,8 +17,6 @@ from wallet_common.commands import (
     ReverseOperation,
     Reversible,
     Withdraw,
-    is_reversal,
-    pays_to,
 )
 
 _REVERSALS: Final = {
@@ -85,13 +82,6 @@ def operation_type(command: Keyed) -> str:
             return "transfer_credit"
         case RefundTransfer():
             return "transfer_refund"
-
-
-def goes_back_to(command: Command) -> str | None:
-    """Return the wallet to which a transfer's money goes back; None if it is no such command."""
-    if isinstance(command, ReverseOperation) or is_reversal(command):
-        return pays_to(command)
-    return None
 
 
 def differing_fields(first: dict[str, str], second: dict[str, str]) -> tuple[str, ...]:

@@ -31,7 +31,7 @@ from wallet_db_orm import batch_rows
 from wallet_db_orm.audit import DeferredAudit
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.known import Known
-from wallet_db_orm.orders import Applied, Order, Recorded, is_there, is_under_way
+from wallet_db_orm.orders import Applied, Order, Recorded, goes_back_to, is_there, is_under_way
 from wallet_db_orm.rows import StoredTransfer
 from wallet_db_orm.statements import Record
 
@@ -64,7 +64,7 @@ class Batch(Known):
             return False
         wallet_id = order.command.wallet_id
         held = self.held.get(wallet_id)
-        if held is None and meanings.goes_back_to(order.command) in self.held:
+        if held is None and goes_back_to(order.command) in self.held:
             held = self.wallets.get(wallet_id)
         return held is not None and is_there(held, order)
 
@@ -164,7 +164,7 @@ class Batch(Known):
                 + (order.audit_id, order.trace_id, payload)
             )
         lines = [each for each in (posted.entry, posted.fee) if each is not None]
-        for entry in sorted(lines, key=attrgetter("version")) if len(lines) > 1 else lines:
+        for entry in sorted(lines, key=attrgetter("version")):
             self._enter(order, posted, entry)
         if posted.hold is not None:
             self._keep(order, posted.hold)

@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 from msgspec.structs import replace
 
-from wallet_common import commands as ask, meanings
+from wallet_common import commands as ask
 from wallet_common.errors import Busy, IdempotencyKeyReused, InvariantViolated
 from wallet_common.transfer import Transfer, TransferState as State
 from wallet_common.transfer_steps import credit_of, end_of
@@ -23,7 +23,7 @@ from wallet_db_orm.batch_keys import BatchKey, keep
 from wallet_db_orm.database import Driver, Lease
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.known import Known
-from wallet_db_orm.orders import Applied, Order, Recorded, is_there
+from wallet_db_orm.orders import Applied, Order, Recorded, goes_back_to, is_there
 from wallet_db_orm.rows import fees_of, operation_of, stored_transfer_of, wallet_of
 
 # Creating a wallet that somebody else is creating right now starts the transaction over.
@@ -162,7 +162,7 @@ async def _read(
     # Most commands need no more than their own wallet. Of the others each is looked at many times.
     special = [c for c in commands if not isinstance(c, (ask.Deposit, ask.Withdraw))]
     # What goes back must not meet a closing: either sees the other's COMMIT.
-    wanted |= {to for c in special if (to := meanings.goes_back_to(c)) is not None}
+    wanted |= {to for c in special if (to := goes_back_to(c)) is not None}
     lock = sql.LOCK_WALLETS if waits else sql.LOCK_FREE_WALLETS
     rows = await connection.fetch(lock, list(wanted.union(also).difference(aside)))
     locked = {row[0]: wallet_of(row) for row in rows}

@@ -62,3 +62,14 @@ def is_there(wallet: Wallet | None, order: Order) -> bool:
     if order.owner_id is None or isinstance(order.command, ask.OpenWallet):
         return True
     return wallet is not None and wallet.owner_id == order.owner_id
+
+
+def goes_back_to(command: ask.Command) -> str | None:
+    """
+    Return the wallet to which a transfer's money goes back; None if the command is none such.
+
+    It is locked with the command's own, so that a closing and what goes back see each other.
+    """
+    if isinstance(command, ask.ReverseOperation) or ask.is_reversal(command):
+        return ask.pays_to(command)
+    return None

@@ -148,8 +148,8 @@ WHERE w.id = after.id AND w.id = ANY($1::text[])
 """
 
 # Of these wallets, those of which a transfer is on its way. All that are on their way are looked
-# through, along their own index: at any time there are few.
-# Of those that go back also the one that they go to.
+# through, along their own index: at any time there are few. One that goes back concerns the wallet
+# that it goes to as well.
 READ_PAYING: Final = """
 SELECT DISTINCT leg.id FROM transfers AS t
 CROSS JOIN LATERAL (VALUES

@@ -33,7 +33,6 @@ COMMANDS_MAX: Final = 100_000
 # So many commands are in the lanes at a time; after each such part its progress is told.
 _PART: Final = 1_000
 _MEDIA_TYPE: Final = "application/x-ndjson"
-_CREATED: Final = 201
 # How often, and how long, it is waited for room in the lanes.
 _PAUSE_S: Final = 0.05
 _TRIES: Final = 100
@@ -68,7 +67,7 @@ class StreamsCommands(Operation):
     STREAMED,
     operation_class=StreamsCommands,
     responses={
-        _CREATED: ResponseSpec(
+        outcomes.CREATED: ResponseSpec(
             BatchResult,
             media_type=_MEDIA_TYPE,
             generate_examples=False,
@@ -115,10 +114,10 @@ async def stream_commands(
     if not exchange.is_rehearsal:
         record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
         # Every command's event names this row, so it is there before the first of them commits.
-        await record_rows(books.database.primary, [record.row(_CREATED)])
+        await record_rows(books.database.primary, [record.row(outcomes.CREATED)])
         exchange.is_audited = True
     told = _answered(books, exchange, key, body, count)
-    return Stream(told, media_type=_MEDIA_TYPE, status_code=_CREATED)
+    return Stream(told, media_type=_MEDIA_TYPE, status_code=outcomes.CREATED)
 
 
 async def _answered(
@@ -130,7 +129,7 @@ async def _answered(
     while part := list(islice(lines, _PART)):
         answered = await _carried_out(books, exchange, key, part, rehearsal)
         done += len(part)
-        refused += sum(status != _CREATED for status, _ in answered)
+        refused += sum(status != outcomes.CREATED for status, _ in answered)
         results = [
             BatchResult(index, status, msgspec.Raw(told))
             for (index, _), (status, told) in zip(part, answered, strict=True)

@@ -28,7 +28,7 @@ from wallet_db_orm.audit import record_rows
 from wallet_db_orm.batch_keys import BatchKey
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.ledger import is_refused
-from wallet_db_orm.orders import Applied, Recorded
+from wallet_db_orm.orders import Applied
 from wallet_db_orm.whole import Rehearsal, carry_out
 
 # Of a command that nothing was wrong with, in a batch of which another one was refused.
@@ -135,9 +135,7 @@ async def _all_or_none(
         for command, came in zip(asked, applied, strict=True)
     ]
     exchange.is_audited = is_done
-    exchange.is_replay = is_done and all(
-        isinstance(each, Recorded) and each.is_replay for each in applied
-    )
+    exchange.is_replay = is_done and outcomes.are_replays(applied)
     if not is_done:
         detail = "One of the commands was refused, so none was carried out."
         raise Problem(422, "batch_rejected", detail, extras={"results": _results(answered)})

@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Awaitable, Mapping, Sequence
 from itertools import islice
 from time import monotonic
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 from msgspec.json import encode
 from msgspec.structs import replace
@@ -80,7 +80,7 @@ async def come_about(
     ]
     # What the commands have noted there is true of each, not of the batch.
     exchange.is_audited = True
-    exchange.is_replay = bool(asked) and all(map(_is_replay, submitted.values()))
+    exchange.is_replay = are_replays([_came(each) for each in submitted.values()])
     return answered
 
 
@@ -118,16 +118,15 @@ async def _one_by_one(
     """
     settled: dict[int, _Settled] = {}
     for index, command in group.items():
-        settled[index] = books.lanes.submit(order(exchange, command))
-        await asyncio.wait([settled[index]])
-        error = settled[index].exception()
-        if isinstance(error, Busy):
-            return settled | {each: _failed(error) for each in group.keys() - settled.keys()}
+        step: asyncio.Future[Any] = books.lanes.submit(order(exchange, command))
+        settled[index] = step
         if isinstance(command, DebitTransfer):
-            transfers[index] = asyncio.ensure_future(
-                desk.transferred(books, exchange, settled[index])
-            )
-            await asyncio.wait([transfers[index]])
+            step = asyncio.ensure_future(desk.transferred(books, exchange, step))
+            transfers[index] = step
+        await asyncio.wait([step])
+        if isinstance(error := step.exception(), Busy):
+            # Nobody waits for one lock after the other.
+            return settled | {each: _failed(error) for each in group.keys() - settled.keys()}
     return settled
 
 
@@ -168,12 +167,14 @@ def _failed(error: Exception) -> asyncio.Future[Settled]:
     return failed
 
 
-def _is_replay(settled: asyncio.Future[Settled]) -> bool:
-    """Say of what was answered whether it was a repetition."""
-    if settled.exception() is not None:
-        return False
-    came = settled.result()
-    return isinstance(came, Recorded) and came.is_replay
+def _came(settled: _Settled) -> Settled | None:
+    """Return what was settled, of what has been answered; None for a failure."""
+    return None if settled.exception() is not None else settled.result()
+
+
+def are_replays(came: Sequence[Applied | None]) -> bool:
+    """Say whether a batch of which this came was nothing but a repetition."""
+    return bool(came) and all(isinstance(each, Recorded) and each.is_replay for each in came)
 
 
 async def foretold(
@@ -192,9 +193,7 @@ async def foretold(
         else (forbidden().status, document(exchange, command, forbidden()))
         for index, command in enumerate(asked)
     ]
-    exchange.is_replay = len(came) == len(asked) and all(
-        isinstance(each, Recorded) and each.is_replay for each in came
-    )
+    exchange.is_replay = are_replays([told.get(index) for index in range(len(asked))])
     return answered
 
 
