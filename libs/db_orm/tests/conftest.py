@@ -22,7 +22,7 @@ from wallet_db_orm import transfers
 from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import GroupCommit
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Order, Recorded, Settled
+from wallet_db_orm.orders import Applied, Order, Recorded
 from wallet_db_orm.outbox import RelaySession
 from wallet_db_orm.rows import StoredTransfer
 from wallet_db_orm.verify import verify
@@ -46,7 +46,7 @@ class Ledger:
         self.lanes = GroupCommit(self.database)
         self.new_audit_id: Callable[[], str] = new_id
 
-    async def ask(self, command: Command, *, audited: bool = False) -> Settled:
+    async def ask(self, command: Command, *, audited: bool = False) -> Applied:
         """Submit a command as an HTTP request would, with or without its audit record."""
         audit_id = self.new_audit_id()
         if audited:

@@ -12,7 +12,7 @@ from wallet_common.errors import Busy
 from wallet_db_orm import group_commit, queries
 from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import BATCH_MAX, PENDING_MAX, GroupCommit
-from wallet_db_orm.orders import Order, Settled
+from wallet_db_orm.orders import Applied, Order
 
 if TYPE_CHECKING:
     from libs.db_orm.tests.conftest import Books, Builders, Ledger
@@ -215,7 +215,7 @@ async def test_nobody_waits_longer_whoever_comes_and_goes(
     for wallet_id in ("held", "free"):
         await ledger.post(a.deposit(wallet_id, "9.00"))
     loop = asyncio.get_running_loop()
-    held: list[asyncio.Future[Settled]] = []
+    held: list[asyncio.Future[Applied]] = []
     heard: list[bool] = []
 
     def ask() -> None:

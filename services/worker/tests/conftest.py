@@ -22,7 +22,7 @@ from wallet_common.topology import Topology
 from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import GroupCommit
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Order, Recorded, Settled
+from wallet_db_orm.orders import Applied, Order, Recorded
 from wallet_db_orm.outbox import RELAY_LOCK, RelaySession
 from wallet_db_orm.verify import verify
 from wallet_tools.postgres import PostgresServer
@@ -155,7 +155,7 @@ class Bank:
             await self._admin.close(timeout=5)
 
     async def _post(self, command: Deposit | Withdraw | DebitTransfer) -> str:
-        recorded: Settled | None = None
+        recorded: Applied | None = None
         while recorded is None:  # Who is told to come back does so.
             with suppress(Busy):
                 recorded = await self.lanes.submit(asked_for(command))

@@ -20,7 +20,7 @@ from wallet_common.errors import Busy
 from wallet_db_orm.database import LANE_TRANSACTIONS, Database, Lease, Trouble, trouble
 from wallet_db_orm.doorbell import Doorbell
 from wallet_db_orm.ledger import apply
-from wallet_db_orm.orders import Order, Settled
+from wallet_db_orm.orders import Applied, Order
 from wallet_db_orm.waiting import Waiting, fail, resolve, within_patience
 
 BATCH_MAX: Final = 512
@@ -68,14 +68,14 @@ class GroupCommit:
             self._watched = deque(each for each in self._watched if not each.answer.done())
         return len(self._watched) + orders <= PENDING_MAX
 
-    def submit(self, order: Order) -> asyncio.Future[Settled]:
+    def submit(self, order: Order) -> asyncio.Future[Applied]:
         """
-        Queue `order` and return what will be settled after COMMIT.
+        Queue `order` and return what will have come of it after COMMIT.
 
-        Awaiting it raises IdempotencyKeyReused, or Busy: at once when the queue is full, after
-        `PATIENCE_S` at the latest. Cancelling does no harm.
+        Awaiting it raises Busy: at once when the queue is full, after `PATIENCE_S` at the latest.
+        Cancelling does no harm.
         """
-        answer: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
+        answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
         if not self.has_room(1):
             answer.set_exception(Busy("too many requests are waiting"))
             return answer

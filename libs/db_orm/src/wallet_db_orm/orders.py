@@ -21,8 +21,7 @@ class Recorded(msgspec.Struct, frozen=True):
 
 
 # A Wallet answers OpenWallet, a Transfer its own last step. A Rejected here is not remembered.
-Settled = Recorded | Rejected | Transfer | Wallet
-Applied = Settled | IdempotencyKeyReused
+Applied = Recorded | Rejected | Transfer | Wallet | IdempotencyKeyReused
 
 
 class Audited(msgspec.Struct, frozen=True):

@@ -236,7 +236,7 @@ RECORD_AUDIT: Final = f"WITH api_audit_ AS ({_AUDITED}) {_queue_for_seal()}"
 WRITTEN: Final = (
     (models.operations, OPERATION_COLUMNS, ""),
     (models.ledger_entries, ENTRY_COLUMNS, ""),
-    (models.events, EVENT_COLUMNS, ""),
+    (models.events, EVENT_COLUMNS, " RETURNING wallet_id, id"),
     (models.api_audit, AUDIT_COLUMNS, _AUDITED_ONCE),
 )
 
@@ -262,14 +262,9 @@ def _record() -> str:
         now = 1 if "occurred_at" in table.c else None
         insert = _insert_records(table, columns, number, now=now, tail=tail)
         parts.append(f"{table.name}_ AS ({insert})")
-        if table is models.events:
-            # Every event waits in the outbox, in the same order.
-            waiting = (
-                f"INSERT INTO outbox ({', '.join(OUTBOX_COLUMNS)}) SELECT wallet_id, id"  # noqa: S608
-                f" FROM {_given(table, number)} WITH ORDINALITY"
-                f" AS given ({', '.join(columns)}, nth) ORDER BY nth"
-            )
-            parts.append(f"outbox_ AS ({waiting})")
+    # Every event waits for the relay, in the order in which it was written.
+    waiting = "INSERT INTO outbox (wallet_id, event_id) SELECT wallet_id, id FROM events_"
+    parts.append(f"outbox_ AS ({waiting})")
     parts.append(f"unsealed_ AS ({_queue_for_seal()})")
     return f"WITH {', '.join(parts)} SELECT count(*) FROM moved"  # noqa: S608  # constants
 

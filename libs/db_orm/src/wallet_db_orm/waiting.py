@@ -6,16 +6,16 @@ from time import monotonic
 
 import msgspec
 
-from wallet_common.errors import Busy, IdempotencyKeyReused
+from wallet_common.errors import Busy
 from wallet_db_orm.database import Trouble, trouble
-from wallet_db_orm.orders import Applied, Order, Settled
+from wallet_db_orm.orders import Applied, Order
 
 
 class Waiting(msgspec.Struct):
     """An order and its caller; `put_back` counts how often another process had its wallet."""
 
     order: Order
-    answer: asyncio.Future[Settled]
+    answer: asyncio.Future[Applied]
     deadline_s: float
     put_back: int = 0
 
@@ -23,11 +23,7 @@ class Waiting(msgspec.Struct):
 def resolve(batch: Sequence[Waiting], applied: Sequence[Applied | None]) -> Sequence[Waiting]:
     """Answer the callers; return those whose wallet somebody else held."""
     for each, outcome in zip(batch, applied, strict=True):
-        if outcome is None or each.answer.done():
-            continue
-        if isinstance(outcome, IdempotencyKeyReused):
-            each.answer.set_exception(outcome)
-        else:
+        if outcome is not None and not each.answer.done():
             each.answer.set_result(outcome)
     return [each for each, outcome in zip(batch, applied, strict=True) if outcome is None]
 

@@ -6,12 +6,12 @@ from contextlib import aclosing
 from time import monotonic
 from typing import Final
 
-from wallet_common.errors import Busy, IdempotencyKeyReused
+from wallet_common.errors import Busy
 from wallet_db_orm.batch_keys import BatchKey
 from wallet_db_orm.database import Database, Lease, Trouble, trouble
 from wallet_db_orm.known import Known
 from wallet_db_orm.ledger import Whole, apply_whole, is_refused
-from wallet_db_orm.orders import Applied, Order, Settled
+from wallet_db_orm.orders import Applied, Order
 from wallet_db_orm.statements import Record
 
 # Longer than this nobody waits: the caller is told to come back.
@@ -37,11 +37,9 @@ class Rehearsal:
         return whole.applied
 
 
-async def rehearsed(database: Database, order: Order) -> Settled:
-    """Return what would come of one order; raises what awaiting its submission would."""
+async def rehearsed(database: Database, order: Order) -> Applied:
+    """Return what would come of one order; raises Busy as `carry_out` does."""
     (applied,) = await Rehearsal(database).fold([order])
-    if isinstance(applied, IdempotencyKeyReused):
-        raise applied
     return applied
 
 

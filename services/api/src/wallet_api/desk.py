@@ -1,7 +1,5 @@
 """This module is where what came of an order about money becomes its answer."""
 
-from collections.abc import Awaitable
-
 from msgspec.structs import replace
 
 from wallet_api.answers import (
@@ -23,46 +21,40 @@ from wallet_common.operations import HoldReceipt, Receipt, ReversalReceipt
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Rejected
 from wallet_db_orm import queries, transfers
-from wallet_db_orm.orders import Recorded, Settled
+from wallet_db_orm.orders import Applied, Recorded
 from wallet_db_orm.rows import StoredTransfer
 
 
-async def moved(exchange: Exchange, submitted: Awaitable[Settled]) -> MoneyAnswer:
+def moved(exchange: Exchange, came: Applied) -> MoneyAnswer:
     """
     Answer a deposit or a withdrawal; raises the problem of a refusal, or Busy.
 
     Notes on the exchange whether its audit row is written and whether this is a repetition.
     """
-    recorded = await _recorded(exchange, submitted)
+    recorded = _recorded(exchange, came)
     outcome = recorded.operation.outcome
     assert isinstance(outcome, Receipt)
     exchange.is_audited = True
     return money_answer(recorded.operation, outcome)
 
 
-async def transferred(
-    books: Books, exchange: Exchange, submitted: Awaitable[Settled]
-) -> TransferAnswer:
+async def transferred(books: Books, exchange: Exchange, came: Applied) -> TransferAnswer:
     """Take a submitted transfer to its end and answer it; raises and notes as `moved` does."""
-    recorded = await _recorded(exchange, submitted)
+    recorded = _recorded(exchange, came)
     ended = await _ended(books, exchange, recorded)
     return transfer_answer(await as_seen(books, exchange, ended))
 
 
-async def converted(
-    books: Books, exchange: Exchange, submitted: Awaitable[Settled]
-) -> ConversionAnswer:
+async def converted(books: Books, exchange: Exchange, came: Applied) -> ConversionAnswer:
     """Take a submitted conversion to its end and answer it; raises and notes as `moved` does."""
-    recorded = await _recorded(exchange, submitted)
+    recorded = _recorded(exchange, came)
     ended = await _ended(books, exchange, recorded)
     return conversion_answer(await as_seen(books, exchange, ended))
 
 
-async def hold_changed(
-    books: Books, exchange: Exchange, submitted: Awaitable[Settled]
-) -> HoldAnswer:
+async def hold_changed(books: Books, exchange: Exchange, came: Applied) -> HoldAnswer:
     """Answer an operation on a hold, after its transfer if it has one; raises as `moved` does."""
-    recorded = await _recorded(exchange, submitted)
+    recorded = _recorded(exchange, came)
     operation = recorded.operation
     assert isinstance(operation.outcome, HoldReceipt)
     if "toWalletId" in operation.meaning:
@@ -72,11 +64,9 @@ async def hold_changed(
     return hold_step_answer(operation, operation.outcome)
 
 
-async def reversed_(
-    books: Books, exchange: Exchange, submitted: Awaitable[Settled]
-) -> ReversalAnswer:
+async def reversed_(books: Books, exchange: Exchange, came: Applied) -> ReversalAnswer:
     """Answer a reversal, after its transfer if it has one; raises as `moved` does."""
-    recorded = await _recorded(exchange, submitted)
+    recorded = _recorded(exchange, came)
     operation = recorded.operation
     assert isinstance(operation.outcome, ReversalReceipt)
     if "toWalletId" in operation.meaning:
@@ -113,20 +103,18 @@ async def as_seen(books: Books, exchange: Exchange, transfer: Transfer) -> Trans
     return replace(transfer, to_balance_minor=None)
 
 
-async def _recorded(exchange: Exchange, submitted: Awaitable[Settled]) -> Recorded:
+def _recorded(exchange: Exchange, came: Applied) -> Recorded:
     """Return the remembered outcome; raises the problem of a refusal."""
-    try:
-        settled = await submitted
-    except IdempotencyKeyReused as reused:
+    if isinstance(came, IdempotencyKeyReused):
         exchange.is_audited = True
-        raise key_reused(reused) from reused
-    if isinstance(settled, Rejected):
+        raise key_reused(came) from came
+    if isinstance(came, Rejected):
         exchange.is_audited = True
-        raise rejected(settled)
-    assert isinstance(settled, Recorded)
-    exchange.is_replay = settled.is_replay
-    outcome = settled.operation.outcome
+        raise rejected(came)
+    assert isinstance(came, Recorded)
+    exchange.is_replay = came.is_replay
+    outcome = came.operation.outcome
     if isinstance(outcome, Rejected):
         exchange.is_audited = True
-        raise remembered(settled.operation, outcome)
-    return settled
+        raise remembered(came.operation, outcome)
+    return came

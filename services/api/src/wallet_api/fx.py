@@ -162,7 +162,7 @@ async def convert(
         is_conversion=True,
         pays_fees=True,
     )
-    return await desk.converted(books, exchange, submit(exchange, books, command, dry_run))
+    return await desk.converted(books, exchange, await submit(exchange, books, command, dry_run))
 
 
 def _check(from_currency: str, to_currency: str) -> None:

@@ -44,8 +44,8 @@ async def place_hold(
     """Bind available money: it stays in the balance until it is captured, released or expires."""
     expires_at = None if data.expires_at is None else strict.instant("expiresAt", data.expires_at)
     command = PlaceHold(**asked(exchange, books, wallet_id, data), expires_at=expires_at)
-    submitted = submit(exchange, books, command, dry_run)
-    return await desk.hold_changed(books, exchange, submitted)
+    came = await submit(exchange, books, command, dry_run)
+    return await desk.hold_changed(books, exchange, came)
 
 
 @post(
@@ -73,8 +73,8 @@ async def capture_hold(
         reference=stored.reference,
         metadata=stored.metadata,
     )
-    submitted = submit(exchange, books, command, dry_run)
-    return await desk.hold_changed(books, exchange, submitted)
+    came = await submit(exchange, books, command, dry_run)
+    return await desk.hold_changed(books, exchange, came)
 
 
 @post(
@@ -99,8 +99,8 @@ async def release_hold(
         hold_id=stored.hold.id,
         amount=_amount(data.amount),
     )
-    submitted = submit(exchange, books, command, dry_run)
-    return await desk.hold_changed(books, exchange, submitted)
+    came = await submit(exchange, books, command, dry_run)
+    return await desk.hold_changed(books, exchange, came)
 
 
 @get("/v1/holds/{hold_id:uuid}", responses=refusals(400, 404), tags=["holds"])

@@ -11,7 +11,7 @@ from wallet_api.problems import status_of
 from wallet_api.schemas import MoneyBody
 from wallet_common.commands import Ask, OpenWallet, Stand
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Audited, Order, Settled
+from wallet_db_orm.orders import Applied, Audited, Order
 from wallet_db_orm.whole import rehearsed
 
 
@@ -29,7 +29,7 @@ def submit(
     dry_run: str | None,
     *,
     done: int = 201,
-) -> asyncio.Future[Settled]:
+) -> asyncio.Future[Applied]:
     """Queue the command, or find out what would come of it; `done` is the status of success."""
     asked_for = _order(exchange, books, command, done)
     exchange.is_rehearsal = dry_run == "true"

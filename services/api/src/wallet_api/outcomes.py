@@ -1,10 +1,10 @@
 """This module is where the commands of a batch come about, each as its single request would."""
 
 import asyncio
-from collections.abc import Awaitable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from itertools import islice
 from time import monotonic
-from typing import Any, Final, TypeAlias
+from typing import Final, TypeAlias
 
 from msgspec.json import encode
 from msgspec.structs import replace
@@ -13,15 +13,14 @@ from wallet_api import desk
 from wallet_api.access import reach, rule
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
-from wallet_api.problems import Problem, fault
+from wallet_api.problems import Problem, busy, fault
 from wallet_api.schemas import FlagAnswer, MoneyAnswer, TransferAnswer
 from wallet_api.security import forbidden
 from wallet_api.ties import tied
 from wallet_api.verdicts import verdicts
 from wallet_common.commands import Ask, DebitTransfer, Withdraw
-from wallet_common.errors import Busy, IdempotencyKeyReused
 from wallet_common.meanings import operation_type
-from wallet_db_orm.orders import Applied, Order, Recorded, Settled
+from wallet_db_orm.orders import Applied, Order, Recorded
 from wallet_db_orm.whole import PATIENCE_S, Rehearsal, carry_out_in_order
 
 CREATED: Final = 201
@@ -30,7 +29,8 @@ _SINGLE: Final = {
     verb: rule("POST", f"/v1/wallets/{{wallet_id}}/{verb}")
     for verb in ("deposit", "withdraw", "transfer")
 }
-_Settled: TypeAlias = asyncio.Future[Settled]
+# What came of a command, or why nothing did or is known of it.
+_Came: TypeAlias = Applied | Problem
 # So many groups of one batch at a time; each takes a connection.
 _GROUPS_AT_ONCE: Final = 4
 # So many commands that transfers tie together are one transaction: no longer does anybody else wait
@@ -52,127 +52,121 @@ async def come_about(
         for each in tied(asked)
     ]
     in_order = {index for each in groups for index in each}
+    came: dict[int, _Came] = {}
     # All others are queued before the first is awaited; only a transfer has more steps to take.
-    submitted = {
-        index: books.lanes.submit(order(exchange, command))
-        if operation_type(command) in allowed
-        else _failed(forbidden())
-        for index, command in enumerate(asked)
-        if index not in in_order
-    }
-    transfers: dict[int, asyncio.Future[TransferAnswer]] = {
-        index: asyncio.ensure_future(desk.transferred(books, exchange, each))
+    submitted: dict[int, asyncio.Future[Applied]] = {}
+    for index, command in enumerate(asked):
+        if operation_type(command) not in allowed:
+            came[index] = forbidden()
+        elif index not in in_order:
+            submitted[index] = books.lanes.submit(order(exchange, command))
+    transfers: dict[int, asyncio.Future[TransferAnswer | Problem]] = {
+        index: asyncio.ensure_future(_transferred(books, exchange, each))
         for index, each in submitted.items()
         if isinstance(asked[index], DebitTransfer)
     }
     if exchange.owner_id is None:
-        submitted |= await _group_by_group(books, exchange, groups)
+        came |= await _group_by_group(books, exchange, groups)
     else:
         for group in groups:
-            submitted |= await _one_by_one(books, exchange, group, transfers)
+            came |= await _one_by_one(books, exchange, group, transfers)
+    came |= {index: await _came_of(exchange, each) for index, each in submitted.items()}
     answered = [
-        await _told(
-            exchange,
-            command,
-            transfers.get(index) or _answer(books, exchange, command, submitted[index]),
-        )
+        _told(exchange, command, await transfers[index])
+        if index in transfers
+        else await told_of(books, exchange, command, came[index])
         for index, command in enumerate(asked)
     ]
     # What the commands have noted there is true of each, not of the batch.
     exchange.is_audited = True
-    exchange.is_replay = are_replays([_came(each) for each in submitted.values()])
+    exchange.is_replay = are_replays(came.values())
     return answered
 
 
 async def _group_by_group(
     books: Books, exchange: Exchange, groups: Sequence[Mapping[int, Ask]]
-) -> Mapping[int, _Settled]:
-    """Carry out each group in its order, some of them side by side; return what was settled."""
+) -> Mapping[int, _Came]:
+    """Carry out each group in its order, some of them side by side."""
     room = asyncio.Semaphore(_GROUPS_AT_ONCE)
-    settled: dict[int, _Settled] = {}
+    came: dict[int, _Came] = {}
     until_s = monotonic() + PATIENCE_S
 
     async def carried_out(group: Mapping[int, Ask]) -> None:
         async with room:
             if monotonic() < until_s:
-                settled.update(await _one_after_the_other(books, exchange, group))
+                came.update(await _one_after_the_other(books, exchange, group))
             else:
-                busy = Busy("too many of the batch's wallets are busy")
-                settled.update({index: _failed(busy) for index in group})
+                came.update(dict.fromkeys(group, busy()))
 
     await asyncio.gather(*map(carried_out, groups))
-    return settled
+    return came
 
 
 async def _one_by_one(
     books: Books,
     exchange: Exchange,
     group: Mapping[int, Ask],
-    transfers: dict[int, asyncio.Future[TransferAnswer]],
-) -> Mapping[int, _Settled]:
+    transfers: dict[int, asyncio.Future[TransferAnswer | Problem]],
+) -> Mapping[int, _Came]:
     """
     Carry out a group as single requests: for an owner, who may name strangers' wallets.
 
     No lock on these is waited for, and none is held for others' commands. Adds the answers of the
     group's `transfers`.
     """
-    settled: dict[int, _Settled] = {}
+    came: dict[int, _Came] = {}
+    step: _Came | TransferAnswer
     for index, command in group.items():
-        step: asyncio.Future[Any] = books.lanes.submit(order(exchange, command))
-        settled[index] = step
+        submitted = books.lanes.submit(order(exchange, command))
+        step = came[index] = await _came_of(exchange, submitted)
         if isinstance(command, DebitTransfer):
-            step = asyncio.ensure_future(desk.transferred(books, exchange, step))
-            transfers[index] = step
-        await asyncio.wait([step])
-        if isinstance(error := step.exception(), Busy):
+            transfers[index] = asyncio.ensure_future(_transferred(books, exchange, submitted))
+            step = await transfers[index]
+        if isinstance(step, Problem) and step.is_retryable:
             # Nobody waits for one lock after the other.
-            return settled | {each: _failed(error) for each in group.keys() - settled.keys()}
-    return settled
+            return dict.fromkeys(group, step) | came
+    return came
 
 
 async def _one_after_the_other(
     books: Books, exchange: Exchange, commands: Mapping[int, Ask]
-) -> Mapping[int, _Settled]:
+) -> Mapping[int, _Came]:
     """
-    Carry out what a transfer ties together; return what was settled, or why it was not.
+    Carry out what a transfer ties together.
 
     What comes behind something of which nothing is known is not carried out either.
     """
-    settled: dict[int, _Settled] = {}
+    came: dict[int, _Came] = {}
     places = iter(commands)
     while part := list(islice(places, _AT_ONCE)):
         orders = [order(exchange, commands[index]) for index in part]
         try:
             applied = await carry_out_in_order(books.database, orders)
         except Exception as error:  # noqa: BLE001  # told in each result, and the log if it is ours
-            settled |= {index: _failed(error) for index in (*part, *places)}
-        else:
-            settled |= dict(zip(part, map(_settled_as, applied), strict=True))
-            books.lanes.doorbell.ring()
-    return settled
+            return came | dict.fromkeys((*part, *places), fault(error, exchange))
+        came |= dict(zip(part, applied, strict=True))
+        books.lanes.doorbell.ring()
+    return came
 
 
-def _settled_as(came: Applied) -> asyncio.Future[Settled]:
-    """Return it as the lanes do."""
-    if isinstance(came, IdempotencyKeyReused):
-        return _failed(came)
-    settled: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
-    settled.set_result(came)
-    return settled
+async def _transferred(
+    books: Books, exchange: Exchange, submitted: asyncio.Future[Applied]
+) -> TransferAnswer | Problem:
+    """Take a submitted transfer to its end; return its answer, or why there is none."""
+    try:
+        return await desk.transferred(books, exchange, await submitted)
+    except Exception as error:  # noqa: BLE001  # told in the result, and the log if it is ours
+        return _problem(exchange, error)
 
 
-def _failed(error: Exception) -> asyncio.Future[Settled]:
-    failed: asyncio.Future[Settled] = asyncio.get_running_loop().create_future()
-    failed.set_exception(error)
-    return failed
+async def _came_of(exchange: Exchange, submitted: asyncio.Future[Applied]) -> _Came:
+    try:
+        return await submitted
+    except Exception as error:  # noqa: BLE001  # told in the result, and the log if it is ours
+        return _problem(exchange, error)
 
 
-def _came(settled: _Settled) -> Settled | None:
-    """Return what was settled, of what has been answered; None for a failure."""
-    return None if settled.exception() is not None else settled.result()
-
-
-def are_replays(came: Sequence[Applied | None]) -> bool:
+def are_replays(came: Collection[_Came | None]) -> bool:
     """Say whether a batch of which this came was nothing but a repetition."""
     return bool(came) and all(isinstance(each, Recorded) and each.is_replay for each in came)
 
@@ -188,9 +182,7 @@ async def foretold(
     flags = await verdicts(books, exchange, commands, came)
     told = dict(zip(may_be, came, strict=True))
     answered = [
-        await told_of(books, exchange, command, told[index], flags)
-        if index in told
-        else (forbidden().status, document(exchange, command, forbidden()))
+        await told_of(books, exchange, command, told.get(index, forbidden()), flags)
         for index, command in enumerate(asked)
     ]
     exchange.is_replay = are_replays([told.get(index) for index in range(len(asked))])
@@ -201,28 +193,21 @@ async def told_of(
     books: Books,
     exchange: Exchange,
     command: Ask,
-    came: Applied,
+    came: _Came,
     flags: Mapping[str, list[FlagAnswer]] = NO_FLAGS,
 ) -> tuple[int, bytes]:
-    """Return status and body of a command of which this came."""
-    settled = _settled_as(came)
-    return await _told(exchange, command, _answer(books, exchange, command, settled, flags))
-
-
-async def _answer(
-    books: Books,
-    exchange: Exchange,
-    command: Ask,
-    settled: asyncio.Future[Settled],
-    flags: Mapping[str, list[FlagAnswer]] = NO_FLAGS,
-) -> MoneyAnswer | TransferAnswer:
-    """Return what the command's single request would be answered; raises as that does."""
-    if isinstance(command, DebitTransfer):
-        return await desk.transferred(books, exchange, settled)
-    answer = await desk.moved(exchange, settled)
+    """Return status and body of a command of which this came: what its single request would get."""
+    if isinstance(came, Problem):
+        return _told(exchange, command, came)
+    try:
+        if isinstance(command, DebitTransfer):
+            return _told(exchange, command, await desk.transferred(books, exchange, came))
+        answer = desk.moved(exchange, came)
+    except Exception as error:  # noqa: BLE001  # told in the result, and the log if it is ours
+        return _told(exchange, command, _problem(exchange, error))
     if exchange.is_rehearsal and isinstance(command, Withdraw):
-        return replace(answer, flags=flags.get(answer.operation_id, []))
-    return answer
+        answer = replace(answer, flags=flags.get(answer.operation_id, []))
+    return _told(exchange, command, answer)
 
 
 def permitted(exchange: Exchange) -> frozenset[str]:
@@ -236,15 +221,16 @@ def order(exchange: Exchange, command: Ask) -> Order:
     return Order(command, exchange.trace_id, exchange.id, owner_id=exchange.owner_id)
 
 
-async def _told(
-    exchange: Exchange, command: Ask, answer: Awaitable[MoneyAnswer | TransferAnswer]
+def _problem(exchange: Exchange, error: Exception) -> Problem:
+    return error if isinstance(error, Problem) else fault(error, exchange)
+
+
+def _told(
+    exchange: Exchange, command: Ask, answer: MoneyAnswer | TransferAnswer | Problem
 ) -> tuple[int, bytes]:
-    """Return the status and the body that the command's single request would get."""
-    try:
-        return CREATED, encode(await answer)
-    except Exception as error:  # noqa: BLE001  # told in the result, and the log if it is ours
-        problem = error if isinstance(error, Problem) else fault(error, exchange)
-        return problem.status, document(exchange, command, problem)
+    if isinstance(answer, Problem):
+        return answer.status, document(exchange, command, answer)
+    return CREATED, encode(answer)
 
 
 def document(exchange: Exchange, command: Ask, problem: Problem) -> bytes:

@@ -75,8 +75,8 @@ async def reverse_operation(
         reference=row.reference,
         metadata=row.metadata,
     )
-    submitted = submit(exchange, books, command, dry_run)
-    return await desk.reversed_(books, exchange, submitted)
+    came = await submit(exchange, books, command, dry_run)
+    return await desk.reversed_(books, exchange, came)
 
 
 def _kind(row: Any) -> Reversible:  # noqa: ANN401  # of reversals.original

@@ -58,16 +58,16 @@ async def open_wallet(
     exchange.wallet_id = command.wallet_id
     # Of a rehearsal too, which is refused as the real one. At most an owner gets a key early.
     command = await personal.sealed(books, command)
-    settled = await submit(exchange, books, command, dry_run)
+    came = await submit(exchange, books, command, dry_run)
     exchange.is_audited = True
-    if isinstance(settled, Rejected):
-        raise rejected(settled)
-    assert isinstance(settled, Wallet)
-    row = await queries.wallet(books.database.fresh, settled.id)
+    if isinstance(came, Rejected):
+        raise rejected(came)
+    assert isinstance(came, Wallet)
+    row = await queries.wallet(books.database.fresh, came.id)
     if row is None:
         assert exchange.is_rehearsal, "it has just been opened"
         at = exchange.received_at
-        return wallet_answer(settled, metadata, created_at=at, updated_at=at)
+        return wallet_answer(came, metadata, created_at=at, updated_at=at)
     return await personal.answer(books, row)
 
 
@@ -87,7 +87,7 @@ async def deposit(
     """Bring money in. The first deposit to an unknown wallet opens it (WALLET_AUTO_CREATE)."""
     money = asked(exchange, books, wallet_id, data)
     command = Deposit(**money, opens_in=books.settings.opens_in)
-    return await desk.moved(exchange, submit(exchange, books, command, dry_run))
+    return desk.moved(exchange, await submit(exchange, books, command, dry_run))
 
 
 @post(
@@ -105,11 +105,11 @@ async def withdraw(
 ) -> MoneyAnswer:
     """Take money out, if it is there. A rehearsal tells which fraud rules it would meet."""
     command = Withdraw(**asked(exchange, books, wallet_id, data))
-    submitted = submit(exchange, books, command, dry_run)
-    answer = await desk.moved(exchange, submitted)
+    came = await submit(exchange, books, command, dry_run)
+    answer = desk.moved(exchange, came)
     if not exchange.is_rehearsal:
         return answer
-    flags = await verdicts(books, exchange, [command], [await submitted])
+    flags = await verdicts(books, exchange, [command], [came])
     return replace(answer, flags=flags.get(answer.operation_id, []))
 
 
@@ -134,8 +134,8 @@ async def transfer(
     money = asked(exchange, books, wallet_id, data)
     quote_id = None if data.quote_id is None else str(data.quote_id)
     command = DebitTransfer(**money, to_wallet_id=data.to_wallet_id, quote_id=quote_id)
-    submitted = submit(exchange, books, command, dry_run)
-    return await desk.transferred(books, exchange, submitted)
+    came = await submit(exchange, books, command, dry_run)
+    return await desk.transferred(books, exchange, came)
 
 
 def _owner_of_new(exchange: Exchange, named: str | None) -> str | None:

@@ -76,14 +76,14 @@ async def _stands(
 ) -> WalletAnswer:
     # Only its form is looked at: what is asked for is so, or becomes so, whatever the key.
     strict.idempotency_key(exchange.headers, key)
-    settled = await submit(exchange, books, command, dry_run)
+    came = await submit(exchange, books, command, dry_run)
     exchange.is_audited = True
-    if isinstance(settled, Rejected):
-        raise rejected(settled)
-    assert isinstance(settled, Wallet)
-    told = await personal.answer(books, await queries.wallet(books.database.fresh, settled.id))
+    if isinstance(came, Rejected):
+        raise rejected(came)
+    assert isinstance(came, Wallet)
+    told = await personal.answer(books, await queries.wallet(books.database.fresh, came.id))
     if exchange.is_rehearsal:
-        return replace(told, status=settled.status.value, version=settled.version)
+        return replace(told, status=came.status.value, version=came.version)
     return told
 
 

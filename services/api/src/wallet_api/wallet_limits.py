@@ -52,12 +52,12 @@ async def set_limits(
         velocity=_velocity(data.velocity),
         time_zone=_time_zone(data.time_zone),
     )
-    settled = await submit(exchange, books, command, dry_run, done=_OK)
+    came = await submit(exchange, books, command, dry_run, done=_OK)
     exchange.is_audited = True
-    if isinstance(settled, Rejected):
-        raise rejected(settled)
-    assert isinstance(settled, Wallet)
-    return _answer(await usage(books.database.fresh, settled))
+    if isinstance(came, Rejected):
+        raise rejected(came)
+    assert isinstance(came, Wallet)
+    return _answer(await usage(books.database.fresh, came))
 
 
 @get("/v1/wallets/{wallet_id:str}/limits", responses=refusals(400, 404), tags=["wallets"])

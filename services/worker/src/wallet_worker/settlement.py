@@ -50,7 +50,7 @@ from wallet_db_orm.audit import AuditRecord
 from wallet_db_orm.database import Database, Trouble, trouble
 from wallet_db_orm.group_commit import GroupCommit
 from wallet_db_orm.ids import new_id
-from wallet_db_orm.orders import Audited, Order, Recorded, Settled
+from wallet_db_orm.orders import Applied, Audited, Order, Recorded
 from wallet_db_orm.rows import StoredTransfer
 from wallet_worker.pauses import Pauses
 from wallet_worker.turns import Turns
@@ -236,10 +236,14 @@ class Settlements:
     async def _wallet_of(self, user_id: str) -> str | None:
         return await settlements.wallet_of(self._engine, user_id, self._terms.currency)
 
-    async def _submit(self, command: Command, origin: AuditRecord) -> Settled:
+    async def _submit(self, command: Command, origin: AuditRecord) -> Applied:
+        """Return what came of the command; raises IdempotencyKeyReused, or Busy."""
         record = replace(origin, wallet_id=command.wallet_id)
         audited = Audited(record, lambda _: settlements.TAKEN_IN)
-        return await self._lanes.submit(Order(command, record.trace_id, record.id, audited))
+        came = await self._lanes.submit(Order(command, record.trace_id, record.id, audited))
+        if isinstance(came, IdempotencyKeyReused):
+            raise came
+        return came
 
 
 def _lacking(rejected: Rejected) -> str:

@@ -15,6 +15,8 @@ from wallet_tools.bench.figures import BenchFailed
 
 SETTLE_S: Final = 15.0
 STANDSTILL_S: Final = 120.0
+# Of 16 MiB each.
+_LOG_FILES: Final = 192
 # Rows pass through it; what it has grown by is gone once they are published.
 _TRANSIENT: Final = "outbox"
 _SIZE: Final = f"""
@@ -165,6 +167,19 @@ class Books:
     def execute(self, sql: str) -> None:
         """Run one statement in the database `postgres`."""
         self._run(self._outside.execute(sql))
+
+    def lay_in_log(self) -> None:
+        """
+        Give the server log files to write over, as one has them that has run for a while.
+
+        Else it makes each when it needs it, 16 MiB of zeros, while everybody's COMMIT waits.
+        """
+        self.execute("ALTER SYSTEM SET min_wal_size = '3GB'")
+        self.execute("SELECT pg_reload_conf()")
+        for _ in range(_LOG_FILES):
+            self.execute("SELECT pg_logical_emit_message(true, '', '')")
+            self.execute("SELECT pg_switch_wal()")
+        self.execute("CHECKPOINT")
 
     def analyze(self) -> None:
         """Give the planner what it would know of any table that has lived for a minute."""

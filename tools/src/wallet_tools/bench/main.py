@@ -59,6 +59,9 @@ def _measure(settings: Settings, folder: Path, results: Results) -> None:
                 ]
                 pgbench = Pgbench(subjects[0].run().database_admin, folder, settings.scale)
                 if number == 0:
+                    progress.say("laying in log files, as a server has them after a while")
+                    for each in books:
+                        each.lay_in_log()
                     progress.say(f"preparing pgbench (scale {settings.scale})")
                     pgbench.prepare(books[0])
                     generators = [wrk.version(wrk_path)] if wrk_path else []
