@@ -79,7 +79,7 @@ def _measure(folder: Path, given: argparse.Namespace) -> tuple[list[float], bool
         with (
             Books(stack.database_admin) as books,
             _apis(stack.database, folder) as apis,
-            subject.paused(),
+            subject.paused(books.worker_is_in_transaction),
         ):
             for api in apis:
                 _load(api, books, given, "warm-up")

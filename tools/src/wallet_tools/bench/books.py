@@ -26,6 +26,12 @@ _SIZE: Final = f"""
         AND n.nspname !~ '^(pg_|information_schema)'
 """  # noqa: S608  # our own name
 _ENTRIES: Final = "SELECT (SELECT count(*) FROM ledger_entries) + (SELECT count(*) FROM holds)"
+_WORKER_IS_IN_TRANSACTION: Final = """
+SELECT EXISTS (
+    SELECT FROM pg_stat_activity
+    WHERE application_name IN ('wallet-worker', 'wallet-relay') AND xact_start IS NOT NULL
+)
+"""
 _LAG: Final = """
     SELECT count(*), percentile_cont(ARRAY[0.5, 0.99]) WITHIN GROUP
         (ORDER BY extract(epoch FROM p.processed_at - e.occurred_at) * 1000)
@@ -117,6 +123,9 @@ class Books:
     def backlog(self) -> int:
         """Return how many events have not left yet."""
         return self._value(self._inside, "SELECT count(*) FROM outbox")
+
+    def worker_is_in_transaction(self) -> bool:
+        return bool(self._value(self._inside, _WORKER_IS_IN_TRANSACTION))
 
     def now(self) -> Any:  # noqa: ANN401  # an instant, as the driver has it
         return self._run(self._inside.fetchval("SELECT clock_timestamp()"))

@@ -81,8 +81,8 @@ def run_session(bed: Bed, settings: Settings, progress: Progress, results: Resul
             books.drain(progress.say)
         _run_steps(bed, running, progress, results)
     with contextlib.ExitStack() as pauses:
-        for subject in bed.subjects:
-            pauses.enter_context(subject.paused())
+        for subject, books in zip(bed.subjects, bed.books, strict=True):
+            pauses.enter_context(subject.paused(books.worker_is_in_transaction))
         _run_steps(bed, paused, progress, results)
     for subject in bed.subjects:
         if not subject.is_whole():
@@ -106,7 +106,7 @@ def grow(bed: Bed, entries: int, progress: Progress) -> None:
     if not bed.subjects[0].has_batches():
         raise BenchFailed("--grow: POST /v1/batches is not in this revision (404)")
     began, told, done = time.monotonic(), time.monotonic(), 0
-    with bed.subjects[0].paused():
+    with bed.subjects[0].paused(bed.books[0].worker_is_in_transaction):
         while done < entries:
             done += bed.grow(0, entries - done, BULK_CONNECTIONS)
             now = time.monotonic()

@@ -5,16 +5,21 @@ import json
 import os
 import signal
 import subprocess
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
 from wallet_tools import environment, stack
 from wallet_tools.bench.figures import BenchFailed
 from wallet_tools.processes import wait_until
 from wallet_tools.state import StateFolder
+
+_TRIES: Final = 200
+_LOOK_AFTER_S: Final = 0.05
 
 
 @dataclass(slots=True)
@@ -46,14 +51,30 @@ class Subject:
         return run
 
     @contextlib.contextmanager
-    def paused(self) -> Iterator[None]:
-        """Have worker and supervisor stand still for a while; they go on whatever happens."""
+    def paused(self, worker_is_in_transaction: Callable[[], bool]) -> Iterator[None]:
+        """
+        Have worker and supervisor stand still for a while; they go on whatever happens.
+
+        The worker is stopped between two transactions. From within one it would keep the server
+        from tidying up: each wallet's old versions, thousands in the end, are in everybody's way.
+
+        Raises:
+            BenchFailed: it was in a transaction whenever it was looked at.
+        """
         pids = self.run().pids
         # First the supervisor: it restarts what it finds dead, and would find nothing wrong.
         still = [pids.supervisor, *pids.worker]
         try:
-            for pid in still:
-                os.kill(pid, signal.SIGSTOP)
+            _send(signal.SIGSTOP, still)
+            for _ in range(_TRIES):
+                time.sleep(_LOOK_AFTER_S)  # What it has asked last is answered by then.
+                if not worker_is_in_transaction():
+                    break
+                _send(signal.SIGCONT, pids.worker)
+                time.sleep(_LOOK_AFTER_S)  # It goes on with what it was doing.
+                _send(signal.SIGSTOP, pids.worker)
+            else:
+                raise BenchFailed("the worker cannot be stopped between two transactions")
             yield
         finally:
             for pid in reversed(still):
@@ -130,3 +151,8 @@ class Subject:
             check=False,
             env=environment.caller() | {"WALLET_AUTH": "off"},
         )
+
+
+def _send(number: signal.Signals, pids: Sequence[int]) -> None:
+    for pid in pids:
+        os.kill(pid, number)
