@@ -1,4 +1,4 @@
-"""This module is where a deep queue goes on without what another process holds just now."""
+"""This module is where a queue goes on without what another process holds just now."""
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -36,6 +36,10 @@ class Heard:
         """Say whether a lock was ever waited for."""
         return statements.LOCK_WALLETS in self.asked
 
+    async def set_apart(self) -> bool:
+        """Say whether a wallet waits in a lane of its own."""
+        return bool(self.lanes.apart)
+
     def submit(self, command: Deposit) -> "asyncio.Future[Any]":
         return self.lanes.submit(Order(command, "trace"))
 
@@ -57,32 +61,33 @@ async def amounts(books: "Books", wallet_id: str) -> list[int]:
     return [each["amount_minor"] for each in rows]
 
 
-async def test_a_deep_queue_does_not_wait_for_what_another_process_holds(
+@pytest.mark.parametrize("others", [BATCH_MAX, PENDING_MAX - len(AMOUNTS)])
+async def test_a_queue_does_not_wait_for_what_another_process_holds(
+    others: int,
     ledger: "Ledger",
     books: "Books",
     a: "Builders",
     heard: Heard,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """It goes back to the head, and its orders stay in their order."""
+    """It goes back to the head, for the last few others too, and its orders keep their order."""
     monkeypatch.setattr(group_commit, "PUT_BACK_MAX", PENDING_MAX)
     await ledger.post(a.deposit("held", "9.00"))
-    others = [a.deposit(f"w{n}", "1.00") for n in range(PENDING_MAX - len(AMOUNTS))]
 
     async with books.lock_on("held"):
         held = [heard.submit(a.deposit("held", f"{each}.00")) for each in AMOUNTS]
-        free = [heard.submit(each) for each in others]
+        free = [heard.submit(a.deposit(f"w{n}", "1.00")) for n in range(others)]
         await asyncio.gather(*free[: 2 * BATCH_MAX])
         assert not any(each.done() for each in held)
+        assert statements.LOCK_FREE_WALLETS in heard.asked
+        assert statements.LOCK_WALLETS not in heard.asked
     await asyncio.gather(*held, *free)
 
-    assert statements.LOCK_FREE_WALLETS in heard.asked
-    assert statements.LOCK_WALLETS not in heard.asked
     assert await amounts(books, "held") == [900, 100, 200, 300]
 
 
 async def test_what_stays_held_is_waited_for_in_the_end(
-    ledger: "Ledger", books: "Books", a: "Builders", heard: Heard
+    ledger: "Ledger", books: "Books", a: "Builders", heard: Heard, until: Until
 ) -> None:
     """However much else comes, it leaves the queue and waits apart, in its order."""
     await ledger.post(a.deposit("held", "9.00"))
@@ -91,7 +96,7 @@ async def test_what_stays_held_is_waited_for_in_the_end(
     async with books.lock_on("held"):
         held = [heard.submit(a.deposit("held", f"{each}.00")) for each in AMOUNTS]
         await asyncio.gather(*(heard.submit(each) for each in others))
-        assert "held" in heard.lanes.apart
+        assert await until(heard.set_apart)
     await asyncio.gather(*held)
 
     assert await amounts(books, "held") == [900, 100, 200, 300]

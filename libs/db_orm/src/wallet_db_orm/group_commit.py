@@ -28,8 +28,8 @@ PENDING_MAX: Final = 4_096
 # With so many orders for other wallets in its queue a lane has a second transaction, so that the
 # process does not wait for the disk.
 DEEP: Final = 128
-# So often an order whose wallet another process holds goes back to the head of a deep queue before
-# it is waited for: with batches this big each of several processes always holds some of them.
+# So often an order whose wallet another process holds goes back to the head of the queue before it
+# is waited for: with batches this big each of several processes always holds some of them.
 PUT_BACK_MAX: Final = 4
 # Longer than this nobody waits: the caller is told to come back.
 PATIENCE_S: Final = 5.0
@@ -242,11 +242,11 @@ class _Lane:
 
     def _put_back(self, left: Sequence[Waiting]) -> list[Waiting]:
         """
-        Queue again, before all else, what another process holds while there is enough else to do.
+        Queue again, before all else, what another process holds while there is anything else to do.
 
         Returns what is to be waited for now: nothing is put back for ever.
         """
-        if len(self._queue) < DEEP:
+        if not self._queue:
             return list(left)
         stays = [each for each in left if each.put_back == PUT_BACK_MAX]
         again = [each for each in left if each.put_back < PUT_BACK_MAX]
