@@ -61,7 +61,7 @@ async def come_about(
         elif index not in in_order:
             submitted[index] = books.lanes.submit(order(exchange, command))
     transfers: dict[int, asyncio.Future[TransferAnswer | Problem]] = {
-        index: asyncio.ensure_future(_transferred(books, exchange, each))
+        index: asyncio.ensure_future(_transferred(books, exchange, index, each, came))
         for index, each in submitted.items()
         if isinstance(asked[index], DebitTransfer)
     }
@@ -70,7 +70,9 @@ async def come_about(
     else:
         for group in groups:
             came |= await _one_by_one(books, exchange, group, transfers)
-    came |= {index: await _came_of(exchange, each) for index, each in submitted.items()}
+    for index, each in submitted.items():
+        if index not in transfers:
+            came[index] = await _came_of(exchange, each)
     answered = [
         _told(exchange, command, await transfers[index])
         if index in transfers
@@ -118,10 +120,12 @@ async def _one_by_one(
     step: _Came | TransferAnswer
     for index, command in group.items():
         submitted = books.lanes.submit(order(exchange, command))
-        step = came[index] = await _came_of(exchange, submitted)
         if isinstance(command, DebitTransfer):
-            transfers[index] = asyncio.ensure_future(_transferred(books, exchange, submitted))
+            answering = _transferred(books, exchange, index, submitted, came)
+            transfers[index] = asyncio.ensure_future(answering)
             step = await transfers[index]
+        else:
+            step = came[index] = await _came_of(exchange, submitted)
         if isinstance(step, Problem) and step.is_retryable:
             # Nobody waits for one lock after the other.
             return dict.fromkeys(group, step) | came
@@ -150,11 +154,22 @@ async def _one_after_the_other(
 
 
 async def _transferred(
-    books: Books, exchange: Exchange, submitted: asyncio.Future[Applied]
+    books: Books,
+    exchange: Exchange,
+    index: int,
+    submitted: asyncio.Future[Applied],
+    came: dict[int, _Came],
 ) -> TransferAnswer | Problem:
-    """Take a submitted transfer to its end; return its answer, or why there is none."""
+    """
+    Take a submitted transfer to its end; return its answer, or why there is none.
+
+    Notes at its `index` what `came` of the transfer's first step.
+    """
+    begun = came[index] = await _came_of(exchange, submitted)
+    if isinstance(begun, Problem):
+        return begun
     try:
-        return await desk.transferred(books, exchange, await submitted)
+        return await desk.transferred(books, exchange, begun)
     except Exception as error:  # noqa: BLE001  # told in the result, and the log if it is ours
         return _problem(exchange, error)
 
