@@ -21,7 +21,7 @@ from wallet_db_orm.database import LANE_TRANSACTIONS, Database, Lease, Trouble, 
 from wallet_db_orm.doorbell import Doorbell
 from wallet_db_orm.ledger import apply
 from wallet_db_orm.orders import Applied, Order
-from wallet_db_orm.waiting import Waiting, fail, resolve, within_patience
+from wallet_db_orm.waiting import Waiting, fail, resolve, wanted, within_patience
 
 BATCH_MAX: Final = 512
 PENDING_MAX: Final = 4_096
@@ -68,18 +68,21 @@ class GroupCommit:
             self._watched = deque(each for each in self._watched if not each.answer.done())
         return len(self._watched) + orders <= PENDING_MAX
 
-    def submit(self, order: Order) -> asyncio.Future[Applied]:
+    def submit(
+        self, order: Order, *, behind: asyncio.Future[Applied] | None = None
+    ) -> asyncio.Future[Applied]:
         """
         Queue `order` and return what will have come of it after COMMIT.
 
         Awaiting it raises Busy: at once when the queue is full, after `PATIENCE_S` at the latest.
-        Cancelling does no harm.
+        Cancelling does no harm: it is carried out or not. What was submitted `behind` another order
+        for the same wallet is carried out only if that one was, whatever came of it; else Busy.
         """
         answer: asyncio.Future[Applied] = asyncio.get_running_loop().create_future()
         if not self.has_room(1):
             answer.set_exception(Busy("too many requests are waiting"))
             return answer
-        waiting = Waiting(order, answer, monotonic() + PATIENCE_S)
+        waiting = Waiting(order, answer, monotonic() + PATIENCE_S, behind)
         self._lane_of(order).put(waiting)
         self._watch(waiting)
         return answer
@@ -186,7 +189,7 @@ class _Lane:
                 while batch := self._take():
                     wallet_ids = {each.order.command.wallet_id for each in batch}
                     self._under_way |= wallet_ids
-                    await self._settle(lease, [each for each in batch if not each.answer.done()])
+                    await self._settle(lease, batch)
                     self._under_way -= wallet_ids
             finally:
                 # More may be queued while the connection is given back.
@@ -218,7 +221,7 @@ class _Lane:
         pause_s = _FIRST_PAUSE_S
         # What is free goes first; what another process holds for its own batch is waited for next.
         waits = self._apart_for is not None
-        while batch:
+        while batch := wanted(batch):
             try:
                 orders = [each.order for each in batch]
                 aside = () if waits else self._group.apart

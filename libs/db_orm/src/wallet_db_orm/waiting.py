@@ -12,12 +12,29 @@ from wallet_db_orm.orders import Applied, Order
 
 
 class Waiting(msgspec.Struct):
-    """An order and its caller; `put_back` counts how often another process had its wallet."""
+    """
+    An order and its caller; `put_back` counts how often another process had its wallet.
+
+    It is not carried out if what it comes `behind` was not.
+    """
 
     order: Order
     answer: asyncio.Future[Applied]
     deadline_s: float
+    behind: asyncio.Future[Applied] | None = None
     put_back: int = 0
+
+
+def wanted(batch: Sequence[Waiting]) -> list[Waiting]:
+    """Return those to be carried out; what is behind something that was not is told that too."""
+    for each in batch:
+        if each.behind is not None and _is_lost(each.behind):
+            fail([each], Busy("what it comes behind was not carried out"))
+    return [each for each in batch if not each.answer.done()]
+
+
+def _is_lost(answer: asyncio.Future[Applied]) -> bool:
+    return answer.done() and (answer.cancelled() or answer.exception() is not None)
 
 
 def resolve(batch: Sequence[Waiting], applied: Sequence[Applied | None]) -> Sequence[Waiting]:

@@ -1,7 +1,7 @@
 """This module is where very many commands come in as lines, and are answered line by line."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
 from itertools import islice
@@ -24,7 +24,7 @@ from wallet_api.openapi import query, refusals
 from wallet_api.problems import Problem, busy, invalid
 from wallet_api.schemas import BatchResult, DryRun
 from wallet_api.strict import StrictRequest
-from wallet_common.commands import Ask
+from wallet_common.commands import Ask, pays_to
 from wallet_common.errors import Busy
 from wallet_db_orm.audit import record_rows
 from wallet_db_orm.whole import Rehearsal
@@ -126,8 +126,9 @@ async def _answered(
     batch_id, lines = batches.id_of(key), iter(enumerate(_lines(body)))
     rehearsal = Rehearsal(books.database) if exchange.is_rehearsal else None
     done = refused = 0
+    lost: set[str] = set()
     while part := list(islice(lines, _PART)):
-        answered = await _carried_out(books, exchange, key, part, rehearsal)
+        answered = await _carried_out(books, exchange, key, part, rehearsal, lost)
         done += len(part)
         refused += sum(status != outcomes.CREATED for status, _ in answered)
         results = [
@@ -155,8 +156,14 @@ async def _carried_out(
     key: str | None,
     part: Sequence[_Line],
     rehearsal: Rehearsal | None,
+    lost: set[str],
 ) -> Sequence[tuple[int, bytes]]:
-    """Return status and body of each line."""
+    """
+    Return status and body of each line.
+
+    `lost` are wallets with a command of which nothing is known: what comes behind it is not carried
+    out either. Adds to them.
+    """
     commands: dict[int, Ask] = {}
     answered: dict[int, tuple[int, bytes]] = {}
     for index, line in part:
@@ -166,7 +173,10 @@ async def _carried_out(
         except Problem as problem:
             told = problem.document(STREAMED, exchange.trace_id)
             answered[index] = (problem.status, told)
-    wanted = list(commands.values())
+    left_out = _behind(commands, lost)
+    wanted = [each for index, each in commands.items() if index not in left_out]
+    full = busy("Too many requests are waiting; send this command again.")
+    told_busy = (full.status, full.document(STREAMED, exchange.trace_id))
     try:
         if rehearsal is not None:
             came = await outcomes.foretold(books, exchange, rehearsal, wanted)
@@ -174,10 +184,24 @@ async def _carried_out(
             await _room(books, len(wanted))
             came = await outcomes.come_about(books, exchange, wanted)
     except Busy:
-        full = busy("Too many requests are waiting; send this command again.")
-        came = [(full.status, full.document(STREAMED, exchange.trace_id))] * len(commands)
-    answered |= dict(zip(commands, came, strict=True))
+        came = [told_busy] * len(wanted)
+    outcome = iter(came)
+    for index, command in commands.items():
+        answered[index] = told_busy if index in left_out else next(outcome)
+        if answered[index][0] == outcomes.BUSY:
+            lost.add(command.wallet_id)
     return [answered[index] for index, _ in part]
+
+
+def _behind(commands: Mapping[int, Ask], lost: set[str]) -> set[int]:
+    """Return the places of what comes behind the `lost`; adds whom transfers tie to these."""
+    found = set()
+    for index, command in commands.items():
+        touched = {command.wallet_id, pays_to(command) or command.wallet_id}
+        if not lost.isdisjoint(touched):
+            lost |= touched
+            found.add(index)
+    return found
 
 
 async def _room(books: Books, commands: int) -> None:

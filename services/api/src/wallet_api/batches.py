@@ -135,7 +135,7 @@ async def _all_or_none(
         for command, came in zip(asked, applied, strict=True)
     ]
     exchange.is_audited = is_done
-    exchange.is_replay = is_done and outcomes.are_replays(applied)
+    exchange.is_replay = is_done and outcomes.are_replays(applied, answered)
     if not is_done:
         detail = "One of the commands was refused, so none was carried out."
         raise Problem(422, "batch_rejected", detail, extras={"results": _results(answered)})

@@ -24,6 +24,7 @@ from wallet_db_orm.orders import Applied, Order, Recorded
 from wallet_db_orm.whole import PATIENCE_S, Rehearsal, carry_out_in_order
 
 CREATED: Final = 201
+BUSY: Final = 503
 NO_FLAGS: Final[Mapping[str, list[FlagAnswer]]] = {}
 _SINGLE: Final = {
     verb: rule("POST", f"/v1/wallets/{{wallet_id}}/{verb}")
@@ -55,11 +56,14 @@ async def come_about(
     came: dict[int, _Came] = {}
     # All others are queued before the first is awaited; only a transfer has more steps to take.
     submitted: dict[int, asyncio.Future[Applied]] = {}
+    latest: dict[str, asyncio.Future[Applied]] = {}
     for index, command in enumerate(asked):
         if operation_type(command) not in allowed:
             came[index] = forbidden()
         elif index not in in_order:
-            submitted[index] = books.lanes.submit(order(exchange, command))
+            behind = latest.get(command.wallet_id)
+            submitted[index] = books.lanes.submit(order(exchange, command), behind=behind)
+            latest[command.wallet_id] = submitted[index]
     transfers: dict[int, asyncio.Future[TransferAnswer | Problem]] = {
         index: asyncio.ensure_future(_transferred(books, exchange, index, each, came))
         for index, each in submitted.items()
@@ -74,14 +78,14 @@ async def come_about(
         if index not in transfers:
             came[index] = await _came_of(exchange, each)
     answered = [
-        _told(exchange, command, await transfers[index])
+        _told(exchange, command, await asyncio.shield(transfers[index]))
         if index in transfers
         else await told_of(books, exchange, command, came[index])
         for index, command in enumerate(asked)
     ]
     # What the commands have noted there is true of each, not of the batch.
     exchange.is_audited = True
-    exchange.is_replay = are_replays(came.values())
+    exchange.is_replay = are_replays(came.values(), answered)
     return answered
 
 
@@ -123,10 +127,10 @@ async def _one_by_one(
         if isinstance(command, DebitTransfer):
             answering = _transferred(books, exchange, index, submitted, came)
             transfers[index] = asyncio.ensure_future(answering)
-            step = await transfers[index]
+            step = await asyncio.shield(transfers[index])
         else:
             step = came[index] = await _came_of(exchange, submitted)
-        if isinstance(step, Problem) and step.is_retryable:
+        if isinstance(step, Problem) and step.status == BUSY:
             # Nobody waits for one lock after the other.
             return dict.fromkeys(group, step) | came
     return came
@@ -176,14 +180,16 @@ async def _transferred(
 
 async def _came_of(exchange: Exchange, submitted: asyncio.Future[Applied]) -> _Came:
     try:
-        return await submitted
+        # Whoever leaves does not take one command out of the middle.
+        return await asyncio.shield(submitted)
     except Exception as error:  # noqa: BLE001  # told in the result, and the log if it is ours
         return _problem(exchange, error)
 
 
-def are_replays(came: Collection[_Came | None]) -> bool:
-    """Say whether a batch of which this came was nothing but a repetition."""
-    return bool(came) and all(isinstance(each, Recorded) and each.is_replay for each in came)
+def are_replays(came: Collection[_Came | None], told: Collection[tuple[int, bytes]]) -> bool:
+    """Say whether a batch of which this came, and was told, was nothing but a repetition."""
+    is_told = bool(came) and all(status != BUSY for status, _ in told)
+    return is_told and all(isinstance(each, Recorded) and each.is_replay for each in came)
 
 
 async def foretold(
@@ -200,7 +206,7 @@ async def foretold(
         await told_of(books, exchange, command, told.get(index, forbidden()), flags)
         for index, command in enumerate(asked)
     ]
-    exchange.is_replay = are_replays([told.get(index) for index in range(len(asked))])
+    exchange.is_replay = are_replays([told.get(index) for index in range(len(asked))], answered)
     return answered
 
 

@@ -92,11 +92,6 @@ class Problem(Exception):
         self.trace_id = trace_id
         self.instance = instance
 
-    @property
-    def is_retryable(self) -> bool:
-        """Whether the same request may well be answered otherwise a moment later."""
-        return self.status in {429, 503}
-
     def within(self, place: str) -> Self:
         """Tell where in a larger body the fault is, and return this problem."""
         self.detail = f"{place}.{self.detail}"
@@ -115,7 +110,7 @@ class Problem(Exception):
                 "instance": self.instance or instance[:_INSTANCE_CHARACTERS_MAX],
                 "code": self.code,
                 "traceId": self.trace_id or trace_id,
-                "retryable": self.is_retryable,
+                "retryable": self.status in {429, 503},
                 **self.extras,
             }
         )

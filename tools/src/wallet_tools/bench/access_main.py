@@ -81,6 +81,7 @@ def _measure(folder: Path, given: argparse.Namespace) -> tuple[list[float], bool
             _apis(stack.database, folder) as apis,
             subject.paused(books.worker_is_in_transaction),
         ):
+            books.lay_in_log()
             for api in apis:
                 _load(api, books, given, "warm-up")
             for number in range(given.alternations):

@@ -23,6 +23,7 @@ DATABASE_SETTINGS: Final = [
     "full_page_writes",
     "shared_buffers",
     "max_wal_size",
+    "min_wal_size",
     "wal_compression",
     "commit_delay",
 ]
