@@ -103,24 +103,6 @@ async def test_a_lock_that_is_let_go_in_time_costs_nobody_an_answer(
     assert (await waiting).balance_minor == 400
 
 
-async def test_nothing_is_done_behind_what_was_not(
-    ledger: "Ledger", books: "Books", a: "Builders"
-) -> None:
-    """Of one caller's orders none happens after a Busy, though the wallet is free for the rest."""
-    await ledger.post(a.deposit("held", "1.00"))
-    asked: list[asyncio.Future[Applied]] = []
-
-    async with books.lock_on("held"):
-        for _ in range(BATCH_MAX + 8):
-            behind = asked[-1] if asked else None
-            asked.append(ledger.lanes.submit(an_order(a.deposit("held", "1.00")), behind=behind))
-        await asyncio.wait(asked[:1])
-    came = await asyncio.gather(*asked, return_exceptions=True)
-
-    assert {type(each) for each in came} == {Busy}
-    assert await books.balances() == {"held": 100}
-
-
 async def test_a_full_queue_is_busy_at_once(
     ledger: "Ledger", books: "Books", a: "Builders"
 ) -> None:

@@ -8,6 +8,7 @@ import pytest
 from sqlalchemy import event
 
 from wallet_common.commands import Deposit
+from wallet_common.errors import Busy
 from wallet_db_orm import group_commit, statements
 from wallet_db_orm.database import Database
 from wallet_db_orm.group_commit import BATCH_MAX, PENDING_MAX, GroupCommit
@@ -115,3 +116,22 @@ async def test_a_batch_of_which_nothing_can_be_done_is_waited_for(
 
     assert heard.asked.count(statements.LOCK_FREE_WALLETS) <= 3
     assert await amounts(books, "held") == [900] + [100] * len(held)
+
+
+async def test_nothing_is_done_behind_what_was_not(
+    ledger: "Ledger", books: "Books", a: "Builders", heard: Heard
+) -> None:
+    """Of one caller's orders none happens after a Busy, though the wallet is free for the rest."""
+    await ledger.post(a.deposit("held", "9.00"))
+    asked: list[asyncio.Future[Any]] = []
+
+    async with books.lock_on("held"):
+        for _ in range(BATCH_MAX + 8):
+            behind = asked[-1] if asked else None
+            order = Order(a.deposit("held", "1.00"), "trace")
+            asked.append(heard.lanes.submit(order, behind=behind))
+        await asyncio.wait(asked[:1])
+    came = await asyncio.gather(*asked, return_exceptions=True)
+
+    assert {type(each) for each in came} == {Busy}
+    assert await amounts(books, "held") == [900]
