@@ -4,8 +4,8 @@ import asyncio
 import gc
 from typing import Final
 
-# Requests and events leave next to no cycles; looking for them often costs every caller. There are
-# more of these at a time than full lanes hold: what is only on its way is not looked through.
+# Requests and events leave next to no cycles; looking for them often costs every caller. It is
+# more than full lanes hold: what is only on its way is not looked through.
 _YOUNG_OBJECTS_MAX: Final = 250_000
 _SWEEP_EVERY_S: Final = 60.0
 

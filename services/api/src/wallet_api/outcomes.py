@@ -32,6 +32,8 @@ _SINGLE: Final = {
 }
 # What came of a command, or why nothing did or is known of it.
 _Came: TypeAlias = Applied | Problem
+# Status and body of a command that takes more steps than one.
+_Told: TypeAlias = asyncio.Future[tuple[int, bytes]]
 # So many groups of one batch at a time; each takes a connection.
 _GROUPS_AT_ONCE: Final = 4
 # So many commands that transfers tie together are one transaction: no longer does anybody else wait
@@ -64,8 +66,8 @@ async def come_about(
             behind = latest.get(command.wallet_id)
             submitted[index] = books.lanes.submit(order(exchange, command), behind=behind)
             latest[command.wallet_id] = submitted[index]
-    transfers: dict[int, asyncio.Future[TransferAnswer | Problem]] = {
-        index: asyncio.ensure_future(_transferred(books, exchange, index, each, came))
+    told: dict[int, _Told] = {
+        index: asyncio.ensure_future(_ended(books, exchange, index, asked[index], each, came))
         for index, each in submitted.items()
         if isinstance(asked[index], DebitTransfer)
     }
@@ -73,13 +75,13 @@ async def come_about(
         came |= await _group_by_group(books, exchange, groups)
     else:
         for group in groups:
-            came |= await _one_by_one(books, exchange, group, transfers)
+            await _one_by_one(books, exchange, group, came, told)
     for index, each in submitted.items():
-        if index not in transfers:
+        if index not in told:
             came[index] = await _came_of(exchange, each)
     answered = [
-        _told(exchange, command, await asyncio.shield(transfers[index]))
-        if index in transfers
+        await asyncio.shield(told[index])
+        if index in told
         else await told_of(books, exchange, command, came[index])
         for index, command in enumerate(asked)
     ]
@@ -112,28 +114,24 @@ async def _one_by_one(
     books: Books,
     exchange: Exchange,
     group: Mapping[int, Ask],
-    transfers: dict[int, asyncio.Future[TransferAnswer | Problem]],
-) -> Mapping[int, _Came]:
+    came: dict[int, _Came],
+    told: dict[int, _Told],
+) -> None:
     """
     Carry out a group as single requests: for an owner, who may name strangers' wallets.
 
-    No lock on these is waited for, and none is held for others' commands. Adds the answers of the
-    group's `transfers`.
+    No lock on these is waited for, and none is held for others' commands. Notes what `came` of each
+    and what it is `told`.
     """
-    came: dict[int, _Came] = {}
-    step: _Came | TransferAnswer
-    for index, command in group.items():
-        submitted = books.lanes.submit(order(exchange, command))
-        if isinstance(command, DebitTransfer):
-            answering = _transferred(books, exchange, index, submitted, came)
-            transfers[index] = asyncio.ensure_future(answering)
-            step = await asyncio.shield(transfers[index])
-        else:
-            step = came[index] = await _came_of(exchange, submitted)
-        if isinstance(step, Problem) and step.status == BUSY:
+    places = iter(group)
+    for index in places:
+        submitted = books.lanes.submit(order(exchange, group[index]))
+        ending = _ended(books, exchange, index, group[index], submitted, came)
+        told[index] = asyncio.ensure_future(ending)
+        status, _ = await asyncio.shield(told[index])
+        if status == BUSY:
             # Nobody waits for one lock after the other.
-            return dict.fromkeys(group, step) | came
-    return came
+            came |= dict.fromkeys(places, busy())
 
 
 async def _one_after_the_other(
@@ -157,25 +155,21 @@ async def _one_after_the_other(
     return came
 
 
-async def _transferred(
+async def _ended(
     books: Books,
     exchange: Exchange,
     index: int,
+    command: Ask,
     submitted: asyncio.Future[Applied],
     came: dict[int, _Came],
-) -> TransferAnswer | Problem:
+) -> tuple[int, bytes]:
     """
-    Take a submitted transfer to its end; return its answer, or why there is none.
+    Take a submitted command to its end; return its status and body.
 
-    Notes at its `index` what `came` of the transfer's first step.
+    Notes at its `index` what `came` of its first step.
     """
-    begun = came[index] = await _came_of(exchange, submitted)
-    if isinstance(begun, Problem):
-        return begun
-    try:
-        return await desk.transferred(books, exchange, begun)
-    except Exception as error:  # noqa: BLE001  # told in the result, and the log if it is ours
-        return _problem(exchange, error)
+    came[index] = await _came_of(exchange, submitted)
+    return await told_of(books, exchange, command, came[index])
 
 
 async def _came_of(exchange: Exchange, submitted: asyncio.Future[Applied]) -> _Came:

@@ -67,11 +67,13 @@ class Subject:
         try:
             _send(signal.SIGSTOP, still)
             for _ in range(_TRIES):
-                time.sleep(_LOOK_AFTER_S)  # What it has asked last is answered by then.
+                # What it sent last may be on its way to the server, where nothing tells of it yet.
+                time.sleep(_LOOK_AFTER_S)
                 if not worker_is_in_transaction():
                     break
                 _send(signal.SIGCONT, pids.worker)
-                time.sleep(_LOOK_AFTER_S)  # It goes on with what it was doing.
+                # It has to get out of its transaction; nothing tells us when a stranger has.
+                time.sleep(_LOOK_AFTER_S)
                 _send(signal.SIGSTOP, pids.worker)
             else:
                 raise BenchFailed("the worker cannot be stopped between two transactions")
