@@ -133,9 +133,14 @@ def test_a_replay_goes_on_where_it_was_stopped(log: "Log") -> None:
 def test_an_interrupted_replay_tells_how_to_go_on(log: "Log") -> None:
     """After Ctrl-C the place is told, and all up to it is in the queue."""
     command = ["events", "replay", "--from", "1", "--to", "99", "--queue", log.queue, "--rate", "1"]
-    asked = subprocess.Popen(
-        [sys.executable, "-m", "wallet_tools.cli", *command], stderr=subprocess.PIPE, text=True
-    )
+    # Whoever runs tests in the background hands SIGINT on as ignored; what is handled is not.
+    handled = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        asked = subprocess.Popen(
+            [sys.executable, "-m", "wallet_tools.cli", *command], stderr=subprocess.PIPE, text=True
+        )
+    finally:
+        signal.signal(signal.SIGINT, handled)
     assert asked.stderr is not None
     assert "events, place" in asked.stderr.readline()
     asked.send_signal(signal.SIGINT)
