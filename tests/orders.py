@@ -2,9 +2,9 @@
 
 from datetime import UTC, datetime
 
-from wallet_common.commands import Command, key
+from wallet_common.commands import CloseWallet, Command, FreezeWallet, UnfreezeWallet, key
 from wallet_common.transfer import Transfer, TransferState
-from wallet_common.wallet import Rejected
+from wallet_common.wallet import Direction, Rejected
 from wallet_db_orm.audit import AuditRecord
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Applied, Audited, Order, Recorded
@@ -27,6 +27,23 @@ def asked_for(command: Command, audit_id: str | None = None) -> Order:
         received_at=datetime.now(UTC),
     )
     return Order(command, record.trace_id, audit_id, Audited(record, _status_of))
+
+
+def freezing(wallet_id: str, direction: Direction = Direction.BOTH) -> FreezeWallet:
+    """Freeze a wallet under a key of its own; `unfreezing` and `closing` likewise."""
+    return FreezeWallet(**_keyed(wallet_id), direction=direction, reason="asked")
+
+
+def unfreezing(wallet_id: str) -> UnfreezeWallet:
+    return UnfreezeWallet(**_keyed(wallet_id))
+
+
+def closing(wallet_id: str) -> CloseWallet:
+    return CloseWallet(**_keyed(wallet_id))
+
+
+def _keyed(wallet_id: str) -> dict[str, str]:
+    return {"wallet_id": wallet_id, "request_id": new_id(), "operation_id": new_id()}
 
 
 def _status_of(applied: Applied) -> int:

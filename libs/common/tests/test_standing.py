@@ -12,7 +12,6 @@ from wallet_common.commands import (
     PlaceHold,
     UnfreezeWallet,
     Withdraw,
-    key,
 )
 from wallet_common.facts import EventType
 from wallet_common.ledger import decide
@@ -28,12 +27,9 @@ from wallet_common.wallet import (
     WalletStatus,
 )
 
-ASKED = {
-    "wallet_id": "w1",
-    "request_id": "r1",
-    "operation_id": "o1",
-    "amount": parse_amount("1.00"),
-}
+KEYED = {"wallet_id": "w1", "request_id": "r1", "operation_id": "o1"}
+ASKED = KEYED | {"amount": parse_amount("1.00")}
+UNFREEZE, CLOSE = UnfreezeWallet(**KEYED), CloseWallet(**KEYED)
 OTHER = Wallet("w2", "USD", version=1)
 IN: list[Command] = [
     Deposit(**ASKED),  # type: ignore[arg-type]
@@ -63,7 +59,7 @@ def a_wallet(
 
 
 def freezing(direction: Direction = Direction.BOTH) -> FreezeWallet:
-    return FreezeWallet(wallet_id="w1", direction=direction, reason="a court says so")
+    return FreezeWallet(**KEYED, direction=direction, reason="a court says so")
 
 
 @pytest.mark.parametrize("direction", [None, *Direction])
@@ -108,14 +104,13 @@ def test_freezing_tells_which_way_and_why() -> None:
     ("wallet", "command"),
     [
         (a_wallet(status=WalletStatus.FROZEN, frozen=Direction.IN), freezing(Direction.IN)),
-        (a_wallet(), UnfreezeWallet(wallet_id="w1")),
-        (a_wallet(0, WalletStatus.CLOSED), CloseWallet(wallet_id="w1")),
+        (a_wallet(), UNFREEZE),
+        (a_wallet(0, WalletStatus.CLOSED), CLOSE),
     ],
 )
 def test_what_is_so_already_is_done(wallet: Wallet, command: Command) -> None:
-    """Asked for again nothing changes and nothing is told: no key is needed."""
+    """Asked for again, under whatever key, nothing changes and nothing is told."""
     assert decide(wallet, command, Surroundings()) == Posted(wallet)
-    assert key(command) is None
 
 
 def test_another_direction_takes_the_place_of_the_first() -> None:
@@ -124,7 +119,7 @@ def test_another_direction_takes_the_place_of_the_first() -> None:
     assert isinstance(once, Posted)
     twice = decide(once.wallet, freezing(Direction.BOTH), Surroundings())
     assert isinstance(twice, Posted)
-    opened = decide(twice.wallet, UnfreezeWallet(wallet_id="w1", reason="over"), Surroundings())
+    opened = decide(twice.wallet, UnfreezeWallet(**KEYED, reason="over"), Surroundings())
     assert isinstance(opened, Posted)
 
     assert twice.wallet.frozen is Direction.BOTH
@@ -135,22 +130,20 @@ def test_another_direction_takes_the_place_of_the_first() -> None:
 @pytest.mark.parametrize("status", [WalletStatus.ACTIVE, WalletStatus.FROZEN])
 def test_an_empty_wallet_is_closed_for_ever(status: WalletStatus) -> None:
     """Frozen or not; after it nothing but closing is possible."""
-    done = decide(a_wallet(0, status), CloseWallet(wallet_id="w1", reason="moved"), Surroundings())
+    done = decide(a_wallet(0, status), CloseWallet(**KEYED, reason="moved"), Surroundings())
 
     assert isinstance(done, Posted)
     assert (done.wallet.status, done.wallet.frozen) == (WalletStatus.CLOSED, None)
     assert done.facts[0].type is EventType.WALLET_CLOSED
-    for command in (freezing(), UnfreezeWallet(wallet_id="w1"), *IN, *OUT):
+    for command in (freezing(), UNFREEZE, *IN, *OUT):
         refused = decide(done.wallet, command, Surroundings(recipient=OTHER))
         assert refused == Rejected(Reason.WALLET_CLOSED)
 
 
 def test_what_has_something_or_may_get_it_back_is_not_closed() -> None:
     """Neither a balance nor a transfer on its way, whose refund nobody could spend."""
-    close = CloseWallet(wallet_id="w1")
-
-    full = decide(a_wallet(1), close, Surroundings())
-    paying = decide(a_wallet(0), close, Surroundings(is_paying=True))
+    full = decide(a_wallet(1), CLOSE, Surroundings())
+    paying = decide(a_wallet(0), CLOSE, Surroundings(is_paying=True))
 
     assert isinstance(full, Rejected)
     assert isinstance(paying, Rejected)
@@ -161,9 +154,7 @@ def test_what_has_something_or_may_get_it_back_is_not_closed() -> None:
     )
 
 
-@pytest.mark.parametrize(
-    "command", [freezing(), UnfreezeWallet(wallet_id="w1"), CloseWallet(wallet_id="w1")]
-)
+@pytest.mark.parametrize("command", [freezing(), UNFREEZE, CLOSE])
 def test_nobody_s_wallet_does_not_stand(command: Command) -> None:
     """There is nothing to freeze, to open or to close."""
     assert decide(None, command, Surroundings()) == Rejected(Reason.WALLET_NOT_FOUND)

@@ -5,7 +5,7 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from libs.db_orm.tests.quotes import a_quote
-from wallet_common.commands import FreezeWallet
+from tests.orders import freezing
 from wallet_common.wallet import Direction, Rejected, RejectionReason as Reason
 from wallet_db_orm import accounts, fx
 from wallet_db_orm.ids import new_id
@@ -76,7 +76,7 @@ async def test_what_the_recipient_cannot_take_comes_back_as_it_left(
     await ledger.post(a.deposit("w1", "1000.00"))
     stored = await ledger.debit(a.transfer("w1", "eur", "100.10", quote_id=quote.terms.quote_id))
     assert [await sums(ledger, books, each) for each in ("USD", "EUR")] == [0, 0]
-    await ledger.ask(FreezeWallet(wallet_id="eur", direction=Direction.IN, reason="audit"))
+    await ledger.ask(freezing("eur", Direction.IN))
 
     ended = await ledger.finished(stored)
 

@@ -5,7 +5,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wallet_common.commands import Deposit, FreezeWallet, Withdraw
+from tests.orders import freezing
+from wallet_common.commands import Deposit, Withdraw
 from wallet_common.operations import Receipt
 from wallet_common.schedules import Charged, FeeSchedule
 from wallet_common.wallet import Direction
@@ -65,7 +66,7 @@ async def test_the_fee_of_a_transfer_that_fails_comes_back(
     kept = await ledger.transfer(a.transfer("w1", "w2", "10.00", pays_fees=True))
     stored = await ledger.debit(a.transfer("w1", "w2", "20.00", pays_fees=True))
     on_the_way = await books.balances()
-    await ledger.ask(FreezeWallet(wallet_id="w2", direction=Direction.IN, reason="audit"))
+    await ledger.ask(freezing("w2", Direction.IN))
 
     ended = await ledger.finished(stored)
 

@@ -4,11 +4,12 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 
-from wallet_common.commands import ExpireHolds, FreezeWallet, PlaceHold
+from tests.orders import freezing
+from wallet_common.commands import ExpireHolds, PlaceHold
 from wallet_common.events import HoldExpired
 from wallet_common.holds import HoldStatus
 from wallet_common.operations import HoldReceipt
-from wallet_common.wallet import Direction, Rejected, RejectionReason as Reason
+from wallet_common.wallet import Rejected, RejectionReason as Reason
 from wallet_db_orm import holds, instants, queries
 from wallet_db_orm.orders import Recorded
 from wallet_db_orm.rows import stored_hold_of
@@ -236,7 +237,7 @@ async def test_a_capture_whose_recipient_is_gone_gives_the_money_back(
     await ledger.post(hold)
     capture = a.capture(hold, to_wallet_id="w2")
     stored = await ledger.debit(capture)
-    await ledger.ask(FreezeWallet(wallet_id="w2", direction=Direction.BOTH, reason="asked"))
+    await ledger.ask(freezing("w2"))
 
     ended = await ledger.finished(stored)
 

@@ -4,7 +4,7 @@ import asyncio
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any
 
-from wallet_common.commands import FreezeWallet
+from tests.orders import freezing
 from wallet_common.operations import Receipt
 from wallet_common.transfer import TransferState
 from wallet_common.wallet import Direction
@@ -69,7 +69,7 @@ async def test_pages_of_wallets_show_each_once_in_the_order_of_ids(
     ids = ["B-1", "a.1", "a:2", "b", "b-1", "z"]
     await asyncio.gather(*(ledger.ask(a.opening(each, owner_id=f"of-{each}")) for each in ids))
     await ledger.ask(a.opening("euros", "EUR", owner_id="of-b"))
-    await ledger.ask(FreezeWallet(wallet_id="z", direction=Direction.IN, reason="asked"))
+    await ledger.ask(freezing("z", Direction.IN))
 
     async def listed(**filters: str) -> list[str]:
         usual = {"owner_id": None, "currency": None, "status": None, "wanted": None}

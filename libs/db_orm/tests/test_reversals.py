@@ -5,11 +5,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.orders import freezing
 from wallet_common.commands import (
     CaptureHold,
     DebitTransfer,
     Deposit,
-    FreezeWallet,
     ReverseOperation,
     Reversible,
     Withdraw,
@@ -17,7 +17,7 @@ from wallet_common.commands import (
 from wallet_common.events import DepositReversed, WithdrawalReversed
 from wallet_common.money import parse_amount
 from wallet_common.operations import ReversalReceipt
-from wallet_common.wallet import Direction, Rejected, RejectionReason as Reason
+from wallet_common.wallet import Rejected, RejectionReason as Reason
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Recorded
 
@@ -130,7 +130,7 @@ async def test_a_frozen_wallet_gives_back_and_gets_back(ledger: "Ledger", a: "Bu
     deposit, withdrawal = a.deposit("w1", "100.00"), a.withdrawal("w1", "40.00")
     await ledger.post(deposit)
     await ledger.post(withdrawal)
-    await ledger.ask(FreezeWallet(wallet_id="w1", direction=Direction.BOTH, reason="asked"))
+    await ledger.ask(freezing("w1"))
 
     given = await taken_minor(ledger, reversing(withdrawal, original_minor=4_000))
     taken = await taken_minor(ledger, reversing(deposit))

@@ -4,11 +4,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from tests.orders import closing, freezing
 from wallet_common.commands import CloseWallet, FreezeWallet
 from wallet_common.errors import Busy
 from wallet_common.money import MAX_MINOR
 from wallet_common.transfer import TransferState
-from wallet_common.wallet import Direction, Rejected, RejectionReason as Reason
+from wallet_common.wallet import Rejected, RejectionReason as Reason
 
 if TYPE_CHECKING:
     from libs.db_orm.tests.conftest import Books, Builders, Ledger
@@ -27,8 +28,8 @@ COMPENSATED = [
 def standing(status: str, wallet_id: str) -> CloseWallet | FreezeWallet:
     """Return the command that brings a wallet there."""
     if status == "closed":
-        return CloseWallet(wallet_id=wallet_id)
-    return FreezeWallet(wallet_id=wallet_id, direction=Direction.BOTH, reason="asked")
+        return closing(wallet_id)
+    return freezing(wallet_id)
 
 
 @pytest.fixture(autouse=True)

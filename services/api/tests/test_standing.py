@@ -28,6 +28,57 @@ async def test_what_is_asked_twice_is_answered_twice_and_done_once(
 
 
 @pytest.mark.parametrize(
+    ("verb", "body", "after"),
+    [
+        ("freeze", FREEZE, "unfreeze"),
+        ("unfreeze", {"reason": "settled"}, "freeze"),
+        ("close", {}, "deposit"),
+    ],
+)
+async def test_a_late_repetition_undoes_nothing(  # its case
+    api: httpx.AsyncClient, a_wallet: AWallet, verb: str, body: dict[str, str], after: str
+) -> None:
+    """Whatever came since: the first answer, byte for byte, and the wallet stays as it is."""
+    address = f"/v1/wallets/{await a_wallet()}"
+    asked = body | {"requestId": "k1"}
+
+    first = await api.post(f"{address}/{verb}", json=asked)
+    await api.post(f"{address}/{after}", json=FREEZE if after == "freeze" else {})
+    before = (await api.get(address)).json()
+    again = await api.post(f"{address}/{verb}", json=asked)
+    recorded = (await api.get(f"{address}/operations/k1")).json()
+
+    assert (first.status_code, first.content) == (again.status_code, again.content)
+    assert (first.headers.get("Idempotent-Replay"), again.headers["Idempotent-Replay"]) == (
+        *(None, "true"),
+    )
+    assert (await api.get(address)).json() == before
+    assert (recorded["type"], recorded["response"]) == (verb, first.json())
+
+
+async def test_a_key_means_one_standing(api: httpx.AsyncClient, a_wallet: AWallet) -> None:
+    """Another direction, reason or verb under it is refused, and a refusal is for ever, too."""
+    address = f"/v1/wallets/{await a_wallet()}"
+    await api.post(f"{address}/deposit", json={"amount": "1.00"})
+    key = {"Idempotency-Key": "k1"}
+    full = await api.post(f"{address}/close", headers={"Idempotency-Key": "k2"}, json={})
+    await api.post(f"{address}/freeze", headers=key, json=FREEZE)
+
+    way = await api.post(f"{address}/freeze", headers=key, json=FREEZE | {"direction": "in"})
+    why = await api.post(f"{address}/freeze", headers=key, json=FREEZE | {"reason": "else"})
+    verb = await api.post(f"{address}/unfreeze", headers=key, json={})
+
+    assert {each.json()["code"] for each in (way, why, verb)} == {"idempotency_key_reused"}
+    told = [[error["field"] for error in each.json()["errors"]] for each in (way, why, verb)]
+    assert told == [["direction"], ["reason"], ["direction", "reason", "type"]]
+    await api.post(f"{address}/unfreeze", json={})
+    await api.post(f"{address}/withdraw", json={"amount": "1.00"})
+    again = await api.post(f"{address}/close", headers={"Idempotency-Key": "k2"}, json={})
+    assert (full.status_code, full.content) == (again.status_code, again.content)
+    assert full.json()["code"] == "wallet_not_empty"
+
+
+@pytest.mark.parametrize(
     ("verb", "body", "field"),
     [
         ("freeze", {"direction": "up", "reason": "x"}, "direction"),

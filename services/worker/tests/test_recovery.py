@@ -5,8 +5,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.orders import asked_for
-from wallet_common.commands import FreezeWallet
+from tests.orders import asked_for, freezing
 from wallet_common.wallet import Direction
 from wallet_db_orm import transfers
 
@@ -74,7 +73,7 @@ async def test_what_cannot_arrive_goes_back(
     bank: "Bank", direct: "Worker", until: Until, abandoned: list[str]
 ) -> None:
     """The recipient was frozen meanwhile: every sender has its money back, the transfers failed."""
-    freeze = FreezeWallet(wallet_id="to", direction=Direction.IN, reason="asked")
+    freeze = freezing("to", Direction.IN)
     await bank.lanes.submit(asked_for(freeze))
     direct.start_recovery()
 

@@ -116,26 +116,27 @@ class ExpireHolds(msgspec.Struct, frozen=True, kw_only=True):
     wallet_id: str
 
 
-class FreezeWallet(msgspec.Struct, frozen=True, kw_only=True):
+class _Stand(msgspec.Struct, frozen=True, kw_only=True):
+    """What freezing, opening again and closing share; why is told if it is known."""
+
+    wallet_id: str
+    request_id: str
+    operation_id: str
+    reason: str | None = None
+
+
+class FreezeWallet(_Stand, frozen=True, kw_only=True):
     """Let no money move on the wallet any more, one way or both."""
 
-    wallet_id: str
     direction: Direction
-    reason: str
 
 
-class UnfreezeWallet(msgspec.Struct, frozen=True, kw_only=True):
+class UnfreezeWallet(_Stand, frozen=True, kw_only=True):
     """Let money move on the wallet again."""
 
-    wallet_id: str
-    reason: str | None = None
 
-
-class CloseWallet(msgspec.Struct, frozen=True, kw_only=True):
+class CloseWallet(_Stand, frozen=True, kw_only=True):
     """Close an empty wallet for ever."""
-
-    wallet_id: str
-    reason: str | None = None
 
 
 class SetLimits(msgspec.Struct, frozen=True, kw_only=True):
@@ -240,6 +241,7 @@ class RefundTransfer(_TransferStep, frozen=True, kw_only=True):
         return f"refund {self.transfer_id}"
 
 
+Stand = FreezeWallet | UnfreezeWallet | CloseWallet
 Ask = (
     Deposit
     | Withdraw
@@ -248,17 +250,15 @@ Ask = (
     | PlaceHold
     | CaptureHold
     | ReleaseHold
+    | Stand
     | ReverseOperation
 )
 TransferStep = CreditTransfer | CompleteTransfer | RefundTransfer
 # What is remembered under a key: an intent, a step that moves money, or that the key is spent.
 Keyed = Ask | CancelKey | CreditTransfer | RefundTransfer
+Command = OpenWallet | SetLimits | CancelKey | ExpireHolds | Ask | TransferStep
 # Asked for again they find it done, so they need no key.
-Stand = FreezeWallet | UnfreezeWallet | CloseWallet | SetLimits
-Command = OpenWallet | Stand | CancelKey | ExpireHolds | Ask | TransferStep
-# The commands of `Stand`.
-STAND: Final = (FreezeWallet, UnfreezeWallet, CloseWallet, SetLimits)
-_KEYLESS: Final = (OpenWallet, CompleteTransfer, ExpireHolds, *STAND)
+_KEYLESS: Final = (OpenWallet, CompleteTransfer, ExpireHolds, SetLimits)
 
 
 def key(command: Command) -> str | None:

@@ -6,9 +6,11 @@ from typing import Final
 from wallet_common.commands import (
     CancelKey,
     CaptureHold,
+    CloseWallet,
     CreditTransfer,
     DebitTransfer,
     Deposit,
+    FreezeWallet,
     Keyed,
     PlaceHold,
     RefundTransfer,
@@ -16,6 +18,7 @@ from wallet_common.commands import (
     ReverseDeposit,
     ReverseOperation,
     Reversible,
+    UnfreezeWallet,
     Withdraw,
 )
 
@@ -41,6 +44,10 @@ def meaning(command: Keyed) -> dict[str, str]:
         case ReverseOperation():
             force = "true" if command.force else None
             said |= {"operationId": command.reverses, "reason": command.reason, "force": force}
+        case FreezeWallet():
+            return _given(said | {"direction": command.direction, "reason": command.reason})
+        case UnfreezeWallet() | CloseWallet():
+            return _given(said | {"reason": command.reason})
         case CancelKey() | CreditTransfer() | RefundTransfer():
             return {}
     if command.amount is not None:
@@ -54,6 +61,10 @@ def meaning(command: Keyed) -> dict[str, str]:
             said["toWalletId"] = command.to_wallet_id
         case PlaceHold() if command.expires_at is not None:
             said["expiresAt"] = command.expires_at.astimezone(UTC).isoformat()
+    return _given(said)
+
+
+def _given(said: dict[str, str | None]) -> dict[str, str]:
     return {name: value for name, value in said.items() if value is not None}
 
 
@@ -78,6 +89,12 @@ def operation_type(command: Keyed) -> str:
             return "hold_release"
         case ReverseOperation():
             return _REVERSALS[command.kind]
+        case FreezeWallet():
+            return "freeze"
+        case UnfreezeWallet():
+            return "unfreeze"
+        case CloseWallet():
+            return "close"
         case CreditTransfer():
             return "transfer_credit"
         case RefundTransfer():

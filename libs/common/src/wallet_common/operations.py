@@ -8,7 +8,7 @@ from wallet_common.commands import Ask
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.holds import Hold
 from wallet_common.meanings import differing_fields, meaning
-from wallet_common.wallet import Posted, Rejected, RejectionReason
+from wallet_common.wallet import Posted, Rejected, RejectionReason, WalletStatus
 
 
 class Receipt(msgspec.Struct, frozen=True, omit_defaults=True, tag="posted"):
@@ -39,15 +39,23 @@ class ReversalReceipt(Receipt, frozen=True, omit_defaults=True, kw_only=True, ta
     amount_minor: int
 
 
-Outcome = Receipt | HoldReceipt | ReversalReceipt | Rejected
+class StandingReceipt(Receipt, frozen=True, omit_defaults=True, kw_only=True, tag="stands"):
+    """What a freeze, an unfreeze or a closing tells besides: how the wallet stood after it."""
+
+    status: WalletStatus
+    held_minor: int
+
+
+Outcome = Receipt | HoldReceipt | ReversalReceipt | StandingReceipt | Rejected
 
 
 class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """
     The stored pair of idempotency key and outcome, unique by (wallet_id, request_id).
 
-    Every answer to its caller, first or repeated, is rendered from this value alone. `type` is
-    deposit, withdraw or transfer, or a transfer's step; `meaning` what was asked by wire name.
+    Every answer to its caller, first or repeated, is rendered from this value, and what never
+    changes. `type` is deposit, withdraw, transfer and so on, or a transfer's step; `meaning` what
+    was asked by wire name.
     """
 
     wallet_id: str
@@ -90,6 +98,14 @@ def receipt(posted: Posted) -> Receipt:
             wallet.balance_minor,
             wallet.version,
             hold=hold,
+            held_minor=wallet.held_minor,
+        )
+    if posted.entry is None:
+        return StandingReceipt(
+            wallet.currency,
+            wallet.balance_minor,
+            wallet.version,
+            status=wallet.status,
             held_minor=wallet.held_minor,
         )
     fee_minor = -posted.fee.amount_minor if posted.fee else 0

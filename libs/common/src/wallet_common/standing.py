@@ -1,7 +1,7 @@
 """
 This module is where the rules of a wallet's standing live: frozen, open again, closed, limited.
 
-What is asked for and is so already changes nothing and is done: no key has to be remembered.
+What is asked for and is so already changes nothing and is done.
 """
 
 from msgspec.structs import replace

@@ -35,8 +35,10 @@ from wallet_db_orm.orders import Applied, Order, Recorded, goes_back_to, is_ther
 from wallet_db_orm.rows import StoredTransfer
 from wallet_db_orm.statements import Record
 
-_NEEDS_NO_KEY: Final = (ask.OpenWallet, ask.ExpireHolds, *ask.STAND)
-_CHANGES_STANDING: Final = frozenset((*ask.STAND, ask.ReverseOperation))
+_NEEDS_NO_KEY: Final = (ask.OpenWallet, ask.ExpireHolds, ask.SetLimits)
+_CHANGES_STANDING: Final = frozenset(
+    (ask.FreezeWallet, ask.UnfreezeWallet, ask.CloseWallet, ask.SetLimits, ask.ReverseOperation)
+)
 _MOVES: Final = (
     *(ask.Deposit, ask.Withdraw, ask.DebitTransfer, ask.CreditTransfer, ask.RefundTransfer),
     *(ask.CaptureHold, ask.ReverseDeposit, ask.ReverseOperation),

@@ -24,6 +24,11 @@ async def wallet_at(engine: AsyncEngine, wallet_id: str, at: datetime) -> Row[An
     return (await ask(engine, _WALLET_AT, {"wallet_id": wallet_id, "at": at})).one_or_none()
 
 
+async def changed_at(engine: AsyncEngine, wallet_id: str, version: int) -> datetime | None:
+    """Return when the wallet got its version `version`; None if it never had it."""
+    return (await ask(engine, _CHANGED_AT, {"wallet_id": wallet_id, "version": version})).scalar()
+
+
 async def caught_up(
     database: Database, wallet_id: str, when: datetime | None, *, owner_id: str | None
 ) -> tuple[AsyncEngine, datetime | None]:
@@ -81,6 +86,10 @@ def version_when(comparison: str, wallet_id: str = ":wallet_id") -> str:
     SELECT max(low) FROM search WHERE low = high
 )"""  # noqa: S608  # our own text
 
+
+_CHANGED_AT: Final = text("""
+SELECT occurred_at FROM events WHERE wallet_id = :wallet_id AND wallet_version = :version
+""")
 
 _CATCH_UP: Final = text("""
 SELECT statement_timestamp() FROM wallets

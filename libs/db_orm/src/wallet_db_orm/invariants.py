@@ -13,7 +13,7 @@ from wallet_db_orm.invariants_of_limits import OF_LIMITS
 from wallet_db_orm.invariants_of_operations import DONE, OF_OPERATIONS
 from wallet_db_orm.invariants_of_reversals import REVERSALS
 from wallet_db_orm.invariants_of_settlements import OF_SETTLEMENTS
-from wallet_db_orm.invariants_of_standing import STANDING
+from wallet_db_orm.invariants_of_standing import STANDING, TOLD
 from wallet_db_orm.invariants_of_the_server import OF_THE_SERVER
 from wallet_db_orm.invariants_of_transfers import OF_TRANSFERS
 from wallet_db_orm.invariants_of_wallets import NEVER_BACK, OF_WALLETS
@@ -30,6 +30,7 @@ INVARIANTS: Final[tuple[Check, ...]] = (
     *OF_TRANSFERS,
     *OF_HOLDS,
     STANDING,
+    TOLD,
     *OF_LIMITS,
     REVERSALS,
     EXCHANGES,
@@ -41,6 +42,7 @@ INVARIANTS: Final[tuple[Check, ...]] = (
 _WHOLE: Final = (
     *OF_SETTLEMENTS,
     STORIES,
+    TOLD,
     REVERSALS,
     EXCHANGES,
     FEES,

@@ -39,8 +39,9 @@ _OUTCOMES: Final = Reading(
         CROSS JOIN LATERAL json_to_record(
             CASE WHEN json_typeof(o.outcome) = 'object' THEN o.outcome ELSE '{}' END
         ) AS p (type text, balance_minor text, version text)
-        -- What only binds money, or frees it, has no entry: see B2.
-        WHERE p.type IS DISTINCT FROM 'rejected' AND o.type NOT IN ('hold', 'hold_release')
+        -- What only binds money, or frees it, has no entry: see B2. Nor how a wallet stands: W2.
+        WHERE p.type IS DISTINCT FROM 'rejected'
+            AND o.type NOT IN ('hold', 'hold_release', 'freeze', 'unfreeze', 'close')
     )
     SELECT coalesce(o.wallet_id, e.wallet_id) AS "walletId",
         json_build_object('operationId', coalesce(o.operation_id, e.operation_id),

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from libs.db_orm.tests.test_fees import priced
-from wallet_common.commands import FreezeWallet
+from tests.orders import freezing
 from wallet_common.wallet import Direction
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ async def test_fees_are_held_against_their_schedules(
     await good.post(a.withdrawal("cid", "1.00", pays_fees=True), audited=True)
     await good.transfer(a.transfer("cid", "bob", "1.00", pays_fees=True), audited=True)
     stored = await good.debit(a.transfer("cid", "ann", "1.00", pays_fees=True), audited=True)
-    await good.ask(FreezeWallet(wallet_id="ann", direction=Direction.IN, reason="audit"))
+    await good.ask(freezing("ann", Direction.IN))
     await good.finished(stored)
     assert await good.violations() == {}
 

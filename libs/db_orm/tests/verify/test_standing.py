@@ -4,7 +4,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from wallet_common.commands import FreezeWallet
+from tests.orders import freezing
 from wallet_common.wallet import Direction
 
 if TYPE_CHECKING:
@@ -25,8 +25,7 @@ async def test_a_wallet_stands_as_its_events_say(
     good: "Ledger", forged: "Forged", forgery: str, wallet_id: str
 ) -> None:
     """Opened, frozen another way or closed behind everybody's back: the wallet is named."""
-    freeze = FreezeWallet(wallet_id="cid", direction=Direction.OUT, reason="asked")
-    await good.ask(freeze, audited=True)
+    await good.ask(freezing("cid", Direction.OUT), audited=True)
     assert await good.violations() == {}
 
     async with forged("wallets", f"UPDATE wallets SET {forgery}"):
@@ -34,4 +33,30 @@ async def test_a_wallet_stands_as_its_events_say(
 
     assert {name: [each["walletId"] for each in found] for name, found in violations.items()} == {
         "W1": [wallet_id]
+    }
+
+
+@pytest.mark.parametrize(
+    "outcome",
+    [
+        '{"type":"stands","currency":"USD","status":"active","balance_minor":0,"version":2}',
+        '{"type":"posted","currency":"USD","status":"frozen","balance_minor":0,"version":2}',
+        '{"type":"stands","status":"frozen","version":"1"}',
+        '{"type":"stands","status":"frozen"}',
+        "[]",
+    ],
+)
+async def test_what_was_told_of_a_standing_is_so(
+    good: "Ledger", forged: "Forged", outcome: str
+) -> None:
+    """Another standing, another kind of receipt, or one that cannot be read: the key is named."""
+    freeze = freezing("cid", Direction.OUT)
+    await good.ask(freeze, audited=True)
+    sql = f"UPDATE operations SET outcome = '{outcome}' WHERE type = 'freeze'"
+
+    async with forged("operations", sql):
+        violations = await good.violations()
+
+    assert {name: [each["requestId"] for each in found] for name, found in violations.items()} == {
+        "W2": [freeze.request_id]
     }

@@ -4,15 +4,13 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
+from msgspec.structs import replace
 
 from wallet_api.fx_schemas import ConversionAnswer, QuoteAnswer
 from wallet_api.hold_schemas import HoldAnswer
 from wallet_api.problems import remembered, transfer_failed
 from wallet_api.reversal_schemas import ReversalAnswer
 from wallet_api.schemas import (
-    EntryAnswer,
-    EventAnswer,
-    FeedItem,
     MoneyAnswer,
     OperationAnswer,
     StepAnswer,
@@ -20,11 +18,16 @@ from wallet_api.schemas import (
     TransferView,
     WalletAnswer,
 )
-from wallet_common.events import Envelope
 from wallet_common.fx import Exchange, Quote
 from wallet_common.holds import Hold
 from wallet_common.money import render
-from wallet_common.operations import HoldReceipt, Operation, Receipt, ReversalReceipt
+from wallet_common.operations import (
+    HoldReceipt,
+    Operation,
+    Receipt,
+    ReversalReceipt,
+    StandingReceipt,
+)
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Rejected
 
@@ -129,6 +132,22 @@ def reversal_answer(operation: Operation, receipt: ReversalReceipt) -> ReversalA
     )
 
 
+def standing_answer(
+    wallet: WalletAnswer, receipt: StandingReceipt, updated_at: datetime
+) -> WalletAnswer:
+    """Return the wallet as an operation left it that changed how it stands."""
+    balance_minor, held_minor = receipt.balance_minor, receipt.held_minor
+    return replace(
+        wallet,
+        balance=render(balance_minor, receipt.currency),
+        held=render(held_minor, receipt.currency),
+        available=render(balance_minor - held_minor, receipt.currency),
+        status=receipt.status.value,
+        version=receipt.version,
+        updated_at=updated_at,
+    )
+
+
 def transfer_answer(transfer: Transfer) -> TransferAnswer:
     return TransferAnswer(**_transfer_members(transfer))
 
@@ -203,29 +222,15 @@ def quote_answer(quote: Quote) -> QuoteAnswer:
     )
 
 
-def event_answer(event: Envelope) -> EventAnswer:
-    assert event.wallet_version is not None, "a history holds steps of the wallet only"
-    return EventAnswer(
-        id=event.id,
-        type=event.type,
-        schema_version=event.schema_version,
-        occurred_at=event.occurred_at,
-        wallet_id=event.wallet_id,
-        wallet_version=event.wallet_version,
-        transfer_id=event.transfer_id,
-        audit_id=event.audit_id,
-        trace_id=event.trace_id,
-        payload=event.payload,
-    )
+def operation_answer(
+    operation: Operation, transfer: Transfer | None, wallet: WalletAnswer | None
+) -> OperationAnswer:
+    """
+    Render an outcome; `response` is the body that every repetition of the request gets.
 
-
-def feed_item(event: Envelope, position: str) -> FeedItem:
-    return FeedItem(**msgspec.structs.asdict(event), position=position)
-
-
-def operation_answer(operation: Operation, transfer: Transfer | None) -> OperationAnswer:
-    """Render an outcome; `response` is the body that every repetition of the request gets."""
-    status, response = _response(operation, transfer)
+    `transfer` is the operation's, `wallet` as it left it where that is what it tells.
+    """
+    status, response = _response(operation, transfer, wallet)
     return OperationAnswer(
         wallet_id=operation.wallet_id,
         request_id=operation.request_id,
@@ -238,7 +243,9 @@ def operation_answer(operation: Operation, transfer: Transfer | None) -> Operati
     )
 
 
-def _response(operation: Operation, transfer: Transfer | None) -> tuple[str, bytes]:
+def _response(
+    operation: Operation, transfer: Transfer | None, wallet: WalletAnswer | None
+) -> tuple[str, bytes]:
     outcome = operation.outcome
     if isinstance(outcome, Rejected):
         problem = remembered(operation, outcome)
@@ -251,31 +258,10 @@ def _response(operation: Operation, transfer: Transfer | None) -> tuple[str, byt
         return "posted", msgspec.json.encode(hold_step_answer(operation, outcome))
     if isinstance(outcome, ReversalReceipt):
         return "posted", msgspec.json.encode(reversal_answer(operation, outcome))
+    if isinstance(outcome, StandingReceipt):
+        return "posted", msgspec.json.encode(wallet)
     if transfer is None:
         return "posted", msgspec.json.encode(money_answer(operation, outcome))
     if operation.type == "conversion":
         return "posted", msgspec.json.encode(conversion_answer(transfer))
     return "posted", msgspec.json.encode(transfer_answer(transfer))
-
-
-def entry_answer(row: Any) -> EntryAnswer:  # noqa: ANN401  # a row of queries.entries
-    return EntryAnswer(
-        wallet_id=row.wallet_id,
-        wallet_version=row.wallet_version,
-        type=row.type,
-        amount=render(row.amount_minor, row.currency),
-        balance_after=render(row.balance_after_minor, row.currency),
-        currency=row.currency,
-        counter_account=row.counter_account,
-        operation_id=str(row.operation_id),
-        transfer_id=row.transfer_id and str(row.transfer_id),
-        request_id=row.request_id,
-        occurred_at=row.occurred_at,
-        audit_id=row.audit_id and str(row.audit_id),
-        trace_id=row.trace_id,
-        reference=row.reference,
-        metadata=raw(row.metadata),
-        status=row.status,
-        quote_id=msgspec.UNSET if row.quote_id is None else str(row.quote_id),
-        rate=msgspec.UNSET if row.rate is None else row.rate,
-    )

@@ -2,11 +2,13 @@
 
 from msgspec.structs import replace
 
+from wallet_api import personal
 from wallet_api.answers import (
     conversion_answer,
     hold_step_answer,
     money_answer,
     reversal_answer,
+    standing_answer,
     transfer_answer,
 )
 from wallet_api.books import Books
@@ -15,12 +17,18 @@ from wallet_api.fx_schemas import ConversionAnswer
 from wallet_api.hold_schemas import HoldAnswer
 from wallet_api.problems import key_reused, rejected, remembered, transfer_failed
 from wallet_api.reversal_schemas import ReversalAnswer
-from wallet_api.schemas import MoneyAnswer, TransferAnswer
+from wallet_api.schemas import MoneyAnswer, TransferAnswer, WalletAnswer
 from wallet_common.errors import IdempotencyKeyReused
-from wallet_common.operations import HoldReceipt, Receipt, ReversalReceipt
+from wallet_common.operations import (
+    HoldReceipt,
+    Operation,
+    Receipt,
+    ReversalReceipt,
+    StandingReceipt,
+)
 from wallet_common.transfer import Transfer, TransferState
 from wallet_common.wallet import Rejected
-from wallet_db_orm import queries, transfers
+from wallet_db_orm import instants, queries, transfers
 from wallet_db_orm.orders import Applied, Recorded
 from wallet_db_orm.rows import StoredTransfer
 
@@ -74,6 +82,23 @@ async def reversed_(books: Books, exchange: Exchange, came: Applied) -> Reversal
     else:
         exchange.is_audited = True
     return reversal_answer(operation, operation.outcome)
+
+
+async def stands(books: Books, exchange: Exchange, came: Applied) -> WalletAnswer:
+    """Answer a freeze, an unfreeze or a closing; raises and notes as `moved` does."""
+    recorded = _recorded(exchange, came)
+    exchange.is_audited = True
+    return await stood(books, recorded.operation)
+
+
+async def stood(books: Books, operation: Operation) -> WalletAnswer:
+    """Return the wallet as such an operation left it; a 503 if its metadata does not open."""
+    receipt, wallet_id = operation.outcome, operation.wallet_id
+    assert isinstance(receipt, StandingReceipt)
+    told = await personal.answer(books, await queries.wallet(books.database.fresh, wallet_id))
+    # What was only rehearsed has no version of its own.
+    at = await instants.changed_at(books.database.fresh, wallet_id, receipt.version)
+    return standing_answer(told, receipt, at or operation.occurred_at)
 
 
 async def _ended(books: Books, exchange: Exchange, recorded: Recorded) -> Transfer:

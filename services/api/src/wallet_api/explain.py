@@ -8,10 +8,10 @@ from litestar import get
 from litestar.di import NamedDependency
 
 from wallet_api import cursors
-from wallet_api.answers import entry_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import query, refusals
+from wallet_api.past_answers import entry_answer
 from wallet_api.past_schemas import EventBehind, ExplainedEntry, Explanation, RequestBehind
 from wallet_api.reads import (
     LIMIT_DEFAULT,

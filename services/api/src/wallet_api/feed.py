@@ -9,10 +9,10 @@ from litestar.openapi import ResponseSpec
 from litestar.params import FromQuery, HeaderParameter, QueryParameter
 
 from wallet_api import cursors
-from wallet_api.answers import feed_item
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import query, refusals
+from wallet_api.past_answers import feed_item
 from wallet_api.problems import invalid
 from wallet_api.reads import theirs
 from wallet_api.schemas import FeedPage, WalletPath, WalletQuery

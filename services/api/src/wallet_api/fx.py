@@ -19,7 +19,7 @@ from wallet_api.fx_schemas import (
     RateAnswer,
     RateBody,
 )
-from wallet_api.intake import submit
+from wallet_api.intake import key, submit
 from wallet_api.openapi import query, refusals, rehearsable
 from wallet_api.problems import NO_CURRENCY, Problem, invalid, rejected
 from wallet_api.schemas import CurrencyPath, DryRun, WalletPath
@@ -146,8 +146,7 @@ async def convert(
 
     A transfer with a `quoteId` pays somebody else in another currency.
     """
-    request_id = strict.idempotency_key(exchange.headers, data.request_id) or new_id()
-    exchange.request_id = request_id
+    request_id = key(exchange, data.request_id)
     # What was offered never changes; whether it is still good is decided under its lock.
     quote = await fx.find_quote(books.database.fresh, str(data.quote_id))
     if quote is None:

@@ -13,7 +13,7 @@ from wallet_api.answers import hold_answer
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.hold_schemas import CaptureBody, HoldAnswer, HoldBody, HoldPage, ReleaseBody
-from wallet_api.intake import asked, submit
+from wallet_api.intake import asked, key, submit
 from wallet_api.links import OfHold
 from wallet_api.openapi import query, refusals, rehearsable
 from wallet_api.problems import rejected
@@ -143,12 +143,12 @@ async def list_holds(
 
 
 async def _named(
-    exchange: Exchange, books: Books, hold_id: UUID, key: str | None
+    exchange: Exchange, books: Books, hold_id: UUID, in_body: str | None
 ) -> tuple[StoredHold, str]:
     """Return the hold and the key of a request about it, which belongs to the hold's wallet."""
-    request_id = strict.idempotency_key(exchange.headers, key) or new_id()
+    request_id = key(exchange, in_body)
     stored = stored_hold_of(await _row(exchange, books, hold_id))
-    exchange.wallet_id, exchange.request_id = stored.hold.wallet_id, request_id
+    exchange.wallet_id = stored.hold.wallet_id
     return stored, request_id
 
 

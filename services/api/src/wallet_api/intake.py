@@ -9,7 +9,7 @@ from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.problems import status_of
 from wallet_api.schemas import MoneyBody
-from wallet_common.commands import Ask, OpenWallet, Stand
+from wallet_common.commands import Ask, OpenWallet, SetLimits
 from wallet_db_orm.ids import new_id
 from wallet_db_orm.orders import Applied, Audited, Order
 from wallet_db_orm.whole import rehearsed
@@ -17,15 +17,19 @@ from wallet_db_orm.whole import rehearsed
 
 def asked(exchange: Exchange, books: Books, wallet_id: str, data: MoneyBody) -> dict[str, Any]:
     """Return what the command has; its key comes from body, header or here."""
-    request_id = strict.idempotency_key(exchange.headers, data.request_id) or new_id()
-    exchange.request_id = request_id
-    return money(books, wallet_id, request_id, data)
+    return money(books, wallet_id, key(exchange, data.request_id), data)
+
+
+def key(exchange: Exchange, in_body: str | None) -> str:
+    """Return the request's key, from body or header or made here, and note it for the audit."""
+    exchange.request_id = strict.idempotency_key(exchange.headers, in_body) or new_id()
+    return exchange.request_id
 
 
 def submit(
     exchange: Exchange,
     books: Books,
-    command: Ask | OpenWallet | Stand,
+    command: Ask | OpenWallet | SetLimits,
     dry_run: str | None,
     *,
     done: int = 201,
@@ -38,7 +42,9 @@ def submit(
     return books.lanes.submit(asked_for)
 
 
-def _order(exchange: Exchange, books: Books, command: Ask | OpenWallet | Stand, done: int) -> Order:
+def _order(
+    exchange: Exchange, books: Books, command: Ask | OpenWallet | SetLimits, done: int
+) -> Order:
     """Return the order of a command, whose making has read the whole body."""
     record = exchange.audit_record(books.settings.pii_keys, is_understood=True)
     audit = Audited(record, partial(status_of, done=done))

@@ -11,15 +11,14 @@ from litestar.params import FromPath, FromQuery, QueryParameter
 
 from wallet_api import cursors, personal
 from wallet_api.answers import (
-    entry_answer,
-    event_answer,
     operation_answer,
     transfer_view,
 )
 from wallet_api.books import Books
-from wallet_api.desk import as_seen
+from wallet_api.desk import as_seen, stood
 from wallet_api.exchange import Exchange
 from wallet_api.openapi import query, refusals
+from wallet_api.past_answers import entry_answer, event_answer
 from wallet_api.problems import Problem, rejected
 from wallet_api.schemas import (
     EntryPage,
@@ -34,7 +33,7 @@ from wallet_api.schemas import (
 from wallet_api.shortcut import Plain
 from wallet_api.strict import StrictRequest, instant, is_key
 from wallet_api.verdicts import stats_answer
-from wallet_common.operations import Receipt
+from wallet_common.operations import Receipt, StandingReceipt
 from wallet_common.wallet import EntryType, Rejected, RejectionReason
 from wallet_db_orm import instants, queries
 
@@ -192,7 +191,9 @@ async def read_operation(
     if "toWalletId" in operation.meaning and isinstance(operation.outcome, Receipt):
         found = await queries.transfer(books.database.fresh, operation.operation_id)
         transfer = None if found is None else await as_seen(books, exchange, found[0].transfer)
-    return operation_answer(operation, transfer)
+    stands = isinstance(operation.outcome, StandingReceipt)
+    wallet = await stood(books, operation) if stands else None
+    return operation_answer(operation, transfer, wallet)
 
 
 @get("/v1/transfers/{transfer_id:uuid}", responses=refusals(400, 404), tags=["past"])

@@ -12,7 +12,7 @@ from wallet_api import desk, strict
 from wallet_api.access import Role
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
-from wallet_api.intake import submit
+from wallet_api.intake import key, submit
 from wallet_api.openapi import rehearsable
 from wallet_api.problems import Problem
 from wallet_api.reversal_schemas import ReversalAnswer, ReverseBody
@@ -52,7 +52,7 @@ async def reverse_operation(
     """
     if data.force is True and Role.ADMIN not in exchange.roles:
         raise forbidden()
-    request_id = strict.idempotency_key(exchange.headers, data.request_id) or new_id()
+    request_id = key(exchange, data.request_id)
     amount = None if isinstance(data.amount, UnsetType) else strict.amount(data.amount)
     row = await reversals.original(books.database.fresh, str(operation_id))
     if row is None or exchange.owner_id not in {None, row.owner_id}:
@@ -60,7 +60,6 @@ async def reverse_operation(
     kind = _kind(row)
     is_transfer = kind is Reversible.TRANSFER
     exchange.wallet_id = row.to_wallet_id if is_transfer else row.wallet_id
-    exchange.request_id = request_id
     command = ReverseOperation(
         wallet_id=row.to_wallet_id if is_transfer else row.wallet_id,
         request_id=request_id,

@@ -5,19 +5,16 @@ from typing import Final
 from litestar import post
 from litestar.di import NamedDependency
 from litestar.params import JSONBody
-from msgspec.structs import replace
 
-from wallet_api import personal, strict
+from wallet_api import desk
 from wallet_api.books import Books
 from wallet_api.exchange import Exchange
-from wallet_api.intake import submit
+from wallet_api.intake import key, submit
 from wallet_api.openapi import rehearsable
-from wallet_api.problems import rejected
 from wallet_api.schemas import DryRun, WalletAnswer, WalletPath
 from wallet_api.standing_schemas import FreezeBody, StandingBody
-from wallet_common.commands import CloseWallet, FreezeWallet, Stand, UnfreezeWallet
-from wallet_common.wallet import Rejected, Wallet
-from wallet_db_orm import queries
+from wallet_common.commands import CloseWallet, FreezeWallet, UnfreezeWallet
+from wallet_db_orm.ids import new_id
 
 
 @post(
@@ -33,8 +30,14 @@ async def freeze_wallet(
     dry_run: DryRun = None,
 ) -> WalletAnswer:
     """Let no money move in, out or both ways; refunds and reversals find their way all the same."""
-    command = FreezeWallet(wallet_id=wallet_id, direction=data.direction, reason=data.reason)
-    return await _stands(exchange, books, command, data.request_id, dry_run)
+    command = FreezeWallet(
+        wallet_id=wallet_id,
+        request_id=key(exchange, data.request_id),
+        operation_id=new_id(),
+        direction=data.direction,
+        reason=data.reason,
+    )
+    return await desk.stands(books, exchange, await submit(exchange, books, command, dry_run))
 
 
 @post(
@@ -50,8 +53,13 @@ async def unfreeze_wallet(
     dry_run: DryRun = None,
 ) -> WalletAnswer:
     """Let money move again."""
-    command = UnfreezeWallet(wallet_id=wallet_id, reason=data.reason)
-    return await _stands(exchange, books, command, data.request_id, dry_run)
+    command = UnfreezeWallet(
+        wallet_id=wallet_id,
+        request_id=key(exchange, data.request_id),
+        operation_id=new_id(),
+        reason=data.reason,
+    )
+    return await desk.stands(books, exchange, await submit(exchange, books, command, dry_run))
 
 
 @post(
@@ -67,24 +75,13 @@ async def close_wallet(
     dry_run: DryRun = None,
 ) -> WalletAnswer:
     """Close an empty wallet for ever: it has no balance, no hold and no transfer on its way."""
-    command = CloseWallet(wallet_id=wallet_id, reason=data.reason)
-    return await _stands(exchange, books, command, data.request_id, dry_run)
-
-
-async def _stands(
-    exchange: Exchange, books: Books, command: Stand, key: str | None, dry_run: str | None
-) -> WalletAnswer:
-    # Only its form is looked at: what is asked for is so, or becomes so, whatever the key.
-    strict.idempotency_key(exchange.headers, key)
-    came = await submit(exchange, books, command, dry_run)
-    exchange.is_audited = True
-    if isinstance(came, Rejected):
-        raise rejected(came)
-    assert isinstance(came, Wallet)
-    told = await personal.answer(books, await queries.wallet(books.database.fresh, came.id))
-    if exchange.is_rehearsal:
-        return replace(told, status=came.status.value, version=came.version)
-    return told
+    command = CloseWallet(
+        wallet_id=wallet_id,
+        request_id=key(exchange, data.request_id),
+        operation_id=new_id(),
+        reason=data.reason,
+    )
+    return await desk.stands(books, exchange, await submit(exchange, books, command, dry_run))
 
 
 HANDLERS: Final = (freeze_wallet, unfreeze_wallet, close_wallet)

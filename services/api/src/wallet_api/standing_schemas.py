@@ -13,7 +13,7 @@ Reason = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}$(?!\n)"
 class StandingBody(
     msgspec.Struct, forbid_unknown_fields=True, omit_defaults=True, rename="camel", kw_only=True
 ):
-    """Why; a `requestId` is not needed, for what is so already stays so."""
+    """Why. A repetition with its `requestId` changes nothing, however the wallet stands by then."""
 
     reason: Reason | None = None
     request_id: Key | None = None

@@ -4,11 +4,9 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from tests.orders import asked_for
-from wallet_common.commands import FreezeWallet
+from tests.orders import asked_for, freezing
 from wallet_common.errors import NotPayable, Poison
 from wallet_common.money import parse_amount
-from wallet_common.wallet import Direction
 
 if TYPE_CHECKING:
     from services.worker.tests.conftest import Bank
@@ -17,7 +15,7 @@ if TYPE_CHECKING:
 
 async def freeze(bank: "Bank", owner_id: str) -> None:
     wallet_id = await bank.value(f"SELECT id FROM wallets WHERE owner_id = '{owner_id}'")
-    command = FreezeWallet(wallet_id=wallet_id, direction=Direction.BOTH, reason="asked")
+    command = freezing(wallet_id)
     await bank.lanes.submit(asked_for(command))
 
 
