@@ -31,10 +31,9 @@ class _Ask(msgspec.Struct, frozen=True, kw_only=True):
     """
     What deposits, withdrawals and transfers share.
 
-    `request_id` is the idempotency key, unique within the wallet. `operation_id` is a fresh id
-    that the operation gets if this is the first time the key is seen. `metadata` is JSON text,
-    kept as it came; `metadata_meaning` is its canonical form, by which two are compared. It costs
-    what the fees say if it `pays_fees`: another service's price is its own.
+    `request_id` is the idempotency key, unique within the wallet; `operation_id` a fresh id, kept
+    if the key is new. `metadata` is JSON text, kept as it came; `metadata_meaning` its canonical
+    form, by which two are compared. Fees are due if it `pays_fees`: other services have their own.
     """
 
     wallet_id: str
@@ -117,7 +116,7 @@ class ExpireHolds(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class _Stand(msgspec.Struct, frozen=True, kw_only=True):
-    """What freezing, opening again and closing share; why is told if it is known."""
+    """What freezing, opening again and closing share."""
 
     wallet_id: str
     request_id: str
@@ -129,6 +128,7 @@ class FreezeWallet(_Stand, frozen=True, kw_only=True):
     """Let no money move on the wallet any more, one way or both."""
 
     direction: Direction
+    reason: str
 
 
 class UnfreezeWallet(_Stand, frozen=True, kw_only=True):
@@ -160,8 +160,7 @@ class Reversible(StrEnum):
 
 class ReverseOperation(msgspec.Struct, frozen=True, kw_only=True):
     """
-    Take back what the operation `reverses` did, whatever the wallet's status; all that is left of
-    it without an `amount`.
+    Take back what `reverses` did, whatever the wallet's status; all that is left without `amount`.
 
     `wallet_id` is the one that gives back, or gets back what it withdrew; what a transfer brought
     goes back `to_wallet_id`, its sender's. `original_minor` is what the operation moved,
@@ -241,7 +240,6 @@ class RefundTransfer(_TransferStep, frozen=True, kw_only=True):
         return f"refund {self.transfer_id}"
 
 
-Stand = FreezeWallet | UnfreezeWallet | CloseWallet
 Ask = (
     Deposit
     | Withdraw
@@ -250,7 +248,9 @@ Ask = (
     | PlaceHold
     | CaptureHold
     | ReleaseHold
-    | Stand
+    | FreezeWallet
+    | UnfreezeWallet
+    | CloseWallet
     | ReverseOperation
 )
 TransferStep = CreditTransfer | CompleteTransfer | RefundTransfer
@@ -258,7 +258,7 @@ TransferStep = CreditTransfer | CompleteTransfer | RefundTransfer
 Keyed = Ask | CancelKey | CreditTransfer | RefundTransfer
 Command = OpenWallet | SetLimits | CancelKey | ExpireHolds | Ask | TransferStep
 # Asked for again they find it done, so they need no key.
-_KEYLESS: Final = (OpenWallet, CompleteTransfer, ExpireHolds, SetLimits)
+KEYLESS: Final = (OpenWallet, CompleteTransfer, ExpireHolds, SetLimits)
 
 
 def key(command: Command) -> str | None:
@@ -268,7 +268,7 @@ def key(command: Command) -> str | None:
         return command.request_id
     if isinstance(command, (CreditTransfer, RefundTransfer)):
         return command.key
-    return None if isinstance(command, _KEYLESS) else command.request_id
+    return None if isinstance(command, KEYLESS) else command.request_id
 
 
 def transfer_id(command: Command) -> str | None:

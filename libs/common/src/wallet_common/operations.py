@@ -53,9 +53,9 @@ class Operation(msgspec.Struct, frozen=True, kw_only=True):
     """
     The stored pair of idempotency key and outcome, unique by (wallet_id, request_id).
 
-    Every answer to its caller, first or repeated, is rendered from this value, and what never
-    changes. `type` is deposit, withdraw, transfer and so on, or a transfer's step; `meaning` what
-    was asked by wire name.
+    Every answer to its caller, first or repeated, is rendered from this value; one that tells a
+    whole wallet also from its metadata. `type` is deposit, withdraw, transfer and so on, or a
+    transfer's step; `meaning` what was asked by wire name.
     """
 
     wallet_id: str

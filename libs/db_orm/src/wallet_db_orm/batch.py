@@ -35,7 +35,6 @@ from wallet_db_orm.orders import Applied, Order, Recorded, goes_back_to, is_ther
 from wallet_db_orm.rows import StoredTransfer
 from wallet_db_orm.statements import Record
 
-_NEEDS_NO_KEY: Final = (ask.OpenWallet, ask.ExpireHolds, ask.SetLimits)
 _CHANGES_STANDING: Final = frozenset(
     (ask.FreezeWallet, ask.UnfreezeWallet, ask.CloseWallet, ask.SetLimits, ask.ReverseOperation)
 )
@@ -98,7 +97,7 @@ class Batch(Known):
         earlier = self.operations.get((command.wallet_id, ask.key(command) or ""))
         if earlier is None:
             return None
-        assert not isinstance(command, _NEEDS_NO_KEY), "what has a key was found"
+        assert not isinstance(command, ask.KEYLESS), "what has a key was found"
         # A cancelled key has one answer, whatever is asked with it.
         if not isinstance(command, (ask.CancelKey, ask.CreditTransfer)) and (
             not earlier.was_cancelled
@@ -124,7 +123,7 @@ class Batch(Known):
                 if isinstance(outcome, Posted):
                     self._remember(order, command, outcome)
                 return self._finish(outcome)
-            case _ if isinstance(command, _NEEDS_NO_KEY):
+            case _ if isinstance(command, ask.KEYLESS):
                 return outcome.wallet if isinstance(outcome, Posted) else outcome
             case _:
                 return self._keep_outcome(order, command, outcome)

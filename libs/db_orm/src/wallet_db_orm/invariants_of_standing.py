@@ -34,29 +34,53 @@ TOLD: Final = Reading(
     (
         Invariant(
             "W2",
-            "each freeze, unfreeze and closing told the standing that the wallet had by then",
+            "each freeze, unfreeze and closing told the wallet as it was by then",
             "the_operations",
         ),
     ),
     r"""
-    SELECT o.wallet_id AS "walletId",
-        json_build_object('requestId', o.request_id, 'operationId', o.operation_id) AS "W2"
-    FROM the_operations AS o
-    CROSS JOIN LATERAL json_to_record(
-        CASE WHEN json_typeof(o.outcome) = 'object' THEN o.outcome ELSE '{}' END
-    ) AS p (type text, status text, version text)
+    , told AS (
+        SELECT o.*, p.type AS outcome_type, p.currency, p.balance_minor, p.held_minor, p.status,
+            CASE WHEN p.version ~ '^\d{1,18}$' THEN p.version::bigint END AS version
+        FROM the_operations AS o
+        CROSS JOIN LATERAL json_to_record(
+            CASE WHEN json_typeof(o.outcome) = 'object' THEN o.outcome ELSE '{}' END
+        ) AS p (type text, currency text, balance_minor text, held_minor text, status text,
+            version text)
+        WHERE o.type IN ('freeze', 'unfreeze', 'close') AND p.type IS DISTINCT FROM 'rejected'
+    )
+    SELECT t.wallet_id AS "walletId",
+        json_build_object('requestId', t.request_id, 'operationId', t.operation_id) AS "W2"
+    FROM told AS t
+    LEFT JOIN LATERAL (SELECT currency FROM wallets WHERE id = t.wallet_id) AS w ON true
     LEFT JOIN LATERAL (
         SELECT payload ->> 'status' AS status FROM events
-        WHERE wallet_id = o.wallet_id
-            AND wallet_version <= CASE WHEN p.version ~ '^\d{1,18}$' THEN p.version::bigint END
+        WHERE wallet_id = t.wallet_id AND wallet_version <= t.version
             AND type IN ('WalletFrozen', 'WalletUnfrozen', 'WalletClosed')
         ORDER BY wallet_version DESC LIMIT 1
-    ) AS told ON true
-    WHERE o.type IN ('freeze', 'unfreeze', 'close') AND p.type IS DISTINCT FROM 'rejected'
-        AND ((p.version ~ '^\d{1,18}$') IS NOT TRUE
-            OR (p.type, p.status, p.status) IS DISTINCT FROM ('stands',
-                coalesce(told.status, 'active'),
-                CASE o.type WHEN 'freeze' THEN 'frozen' WHEN 'close' THEN 'closed'
-                    ELSE 'active' END))
+    ) AS stood ON true
+    LEFT JOIN LATERAL (
+        SELECT balance_after_minor AS minor FROM ledger_entries
+        WHERE wallet_id = t.wallet_id AND wallet_version <= t.version
+        ORDER BY wallet_version DESC LIMIT 1
+    ) AS had ON true
+    LEFT JOIN LATERAL (
+        SELECT replace(payload ->> 'held', '.', '')::bigint AS minor FROM events
+        WHERE wallet_id = t.wallet_id AND wallet_version <= t.version
+            AND type IN ('HoldPlaced', 'HoldCaptured', 'HoldReleased', 'HoldExpired')
+        ORDER BY wallet_version DESC LIMIT 1
+    ) AS bound ON true
+    LEFT JOIN LATERAL (
+        SELECT max(occurred_at) FILTER (WHERE wallet_version = t.version) AS since,
+            max(occurred_at) FILTER (WHERE wallet_version > t.version) AS until
+        FROM events
+        WHERE wallet_id = t.wallet_id AND wallet_version IN (t.version, t.version + 1)
+    ) AS as_of ON true
+    WHERE (t.outcome_type, t.currency, t.balance_minor, t.held_minor, t.status, t.status)
+            IS DISTINCT FROM ('stands', w.currency, coalesce(had.minor, 0)::text,
+                coalesce(bound.minor, 0)::text, coalesce(stood.status, 'active'),
+                CASE t.type WHEN 'freeze' THEN 'frozen' WHEN 'close' THEN 'closed'
+                    ELSE 'active' END)
+        OR (t.occurred_at BETWEEN as_of.since AND coalesce(as_of.until, t.occurred_at)) IS NOT TRUE
     """,
 )

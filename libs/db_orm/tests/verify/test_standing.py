@@ -1,5 +1,6 @@
 """This module is where it is seen that somebody changed how a wallet stands."""
 
+import json
 from typing import TYPE_CHECKING
 
 import pytest
@@ -37,22 +38,30 @@ async def test_a_wallet_stands_as_its_events_say(
 
 
 @pytest.mark.parametrize(
-    "outcome",
+    "forgery",
     [
-        '{"type":"stands","currency":"USD","status":"active","balance_minor":0,"version":2}',
-        '{"type":"posted","currency":"USD","status":"frozen","balance_minor":0,"version":2}',
-        '{"type":"stands","status":"frozen","version":"1"}',
-        '{"type":"stands","status":"frozen"}',
-        "[]",
+        {"status": "active"},
+        {"type": "posted"},
+        {"currency": "JPY"},
+        {"balance_minor": 777},
+        {"held_minor": 1},
+        {"held_minor": None},
+        {"version": 1},
+        {"version": 999},
+        {"version": "x"},
+        None,
     ],
 )
 async def test_what_was_told_of_a_standing_is_so(
-    good: "Ledger", forged: "Forged", outcome: str
+    good: "Ledger", forged: "Forged", forgery: dict[str, object] | None
 ) -> None:
-    """Another standing, another kind of receipt, or one that cannot be read: the key is named."""
+    """Another standing, money or version than the wallet had, or no receipt: the key is named."""
     freeze = freezing("cid", Direction.OUT)
     await good.ask(freeze, audited=True)
-    sql = f"UPDATE operations SET outcome = '{outcome}' WHERE type = 'freeze'"
+    assert await good.violations() == {}
+    members = json.dumps(forgery)
+    outcome = "'[]'" if forgery is None else f"outcome::jsonb || '{members}'"
+    sql = f"UPDATE operations SET outcome = ({outcome})::json WHERE type = 'freeze'"
 
     async with forged("operations", sql):
         violations = await good.violations()

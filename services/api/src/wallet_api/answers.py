@@ -4,7 +4,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from msgspec.structs import replace
+from msgspec.structs import asdict
 
 from wallet_api.fx_schemas import ConversionAnswer, QuoteAnswer
 from wallet_api.hold_schemas import HoldAnswer
@@ -18,6 +18,7 @@ from wallet_api.schemas import (
     TransferView,
     WalletAnswer,
 )
+from wallet_api.standing_schemas import StandingAnswer
 from wallet_common.fx import Exchange, Quote
 from wallet_common.holds import Hold
 from wallet_common.money import render
@@ -133,19 +134,21 @@ def reversal_answer(operation: Operation, receipt: ReversalReceipt) -> ReversalA
 
 
 def standing_answer(
-    wallet: WalletAnswer, receipt: StandingReceipt, updated_at: datetime
-) -> WalletAnswer:
-    """Return the wallet as an operation left it that changed how it stands."""
+    wallet: WalletAnswer, operation: Operation, receipt: StandingReceipt, updated_at: datetime
+) -> StandingAnswer:
+    """Return a wallet, as it is now, as the operation left it."""
     balance_minor, held_minor = receipt.balance_minor, receipt.held_minor
-    return replace(
-        wallet,
-        balance=render(balance_minor, receipt.currency),
-        held=render(held_minor, receipt.currency),
-        available=render(balance_minor - held_minor, receipt.currency),
-        status=receipt.status.value,
-        version=receipt.version,
-        updated_at=updated_at,
-    )
+    left = {
+        "balance": render(balance_minor, receipt.currency),
+        "held": render(held_minor, receipt.currency),
+        "available": render(balance_minor - held_minor, receipt.currency),
+        "status": receipt.status.value,
+        "version": receipt.version,
+        "updated_at": updated_at,
+        "request_id": operation.request_id,
+        "operation_id": operation.operation_id,
+    }
+    return StandingAnswer(**asdict(wallet) | left)
 
 
 def transfer_answer(transfer: Transfer) -> TransferAnswer:
@@ -223,7 +226,7 @@ def quote_answer(quote: Quote) -> QuoteAnswer:
 
 
 def operation_answer(
-    operation: Operation, transfer: Transfer | None, wallet: WalletAnswer | None
+    operation: Operation, transfer: Transfer | None, wallet: StandingAnswer | None
 ) -> OperationAnswer:
     """
     Render an outcome; `response` is the body that every repetition of the request gets.
@@ -244,7 +247,7 @@ def operation_answer(
 
 
 def _response(
-    operation: Operation, transfer: Transfer | None, wallet: WalletAnswer | None
+    operation: Operation, transfer: Transfer | None, wallet: StandingAnswer | None
 ) -> tuple[str, bytes]:
     outcome = operation.outcome
     if isinstance(outcome, Rejected):
@@ -259,6 +262,7 @@ def _response(
     if isinstance(outcome, ReversalReceipt):
         return "posted", msgspec.json.encode(reversal_answer(operation, outcome))
     if isinstance(outcome, StandingReceipt):
+        assert wallet is not None, "it is read for such an operation"
         return "posted", msgspec.json.encode(wallet)
     if transfer is None:
         return "posted", msgspec.json.encode(money_answer(operation, outcome))

@@ -17,7 +17,8 @@ from wallet_api.fx_schemas import ConversionAnswer
 from wallet_api.hold_schemas import HoldAnswer
 from wallet_api.problems import key_reused, rejected, remembered, transfer_failed
 from wallet_api.reversal_schemas import ReversalAnswer
-from wallet_api.schemas import MoneyAnswer, TransferAnswer, WalletAnswer
+from wallet_api.schemas import MoneyAnswer, TransferAnswer
+from wallet_api.standing_schemas import StandingAnswer
 from wallet_common.errors import IdempotencyKeyReused
 from wallet_common.operations import (
     HoldReceipt,
@@ -84,21 +85,23 @@ async def reversed_(books: Books, exchange: Exchange, came: Applied) -> Reversal
     return reversal_answer(operation, operation.outcome)
 
 
-async def stands(books: Books, exchange: Exchange, came: Applied) -> WalletAnswer:
+async def stands(books: Books, exchange: Exchange, came: Applied) -> StandingAnswer:
     """Answer a freeze, an unfreeze or a closing; raises and notes as `moved` does."""
     recorded = _recorded(exchange, came)
     exchange.is_audited = True
     return await stood(books, recorded.operation)
 
 
-async def stood(books: Books, operation: Operation) -> WalletAnswer:
-    """Return the wallet as such an operation left it; a 503 if its metadata does not open."""
+async def stood(books: Books, operation: Operation) -> StandingAnswer:
+    """Return the wallet as such an operation left it; what cannot be read there is marked."""
     receipt, wallet_id = operation.outcome, operation.wallet_id
     assert isinstance(receipt, StandingReceipt)
-    told = await personal.answer(books, await queries.wallet(books.database.fresh, wallet_id))
+    row = await queries.wallet(books.database.fresh, wallet_id)
+    # It was done: what cannot be read of the wallet's owner does not make it undone.
+    [told] = await personal.answers(books, [row])
     # What was only rehearsed has no version of its own.
     at = await instants.changed_at(books.database.fresh, wallet_id, receipt.version)
-    return standing_answer(told, receipt, at or operation.occurred_at)
+    return standing_answer(told, operation, receipt, at or operation.occurred_at)
 
 
 async def _ended(books: Books, exchange: Exchange, recorded: Recorded) -> Transfer:

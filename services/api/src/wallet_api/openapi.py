@@ -49,7 +49,7 @@ _MEANINGS: Final = {
     413: "The body is too large",
     415: "Not JSON in UTF-8",
     429: "Too often; send the same request again after Retry-After",
-    422: "Understood and refused; the refusal is remembered under the key",
+    422: "Understood and refused; where something was decided, it is remembered under the key",
     500: "A fault of the service",
     503: "Busy; nothing is known to have happened, send the same request again",
 }

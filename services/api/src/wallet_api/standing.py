@@ -11,8 +11,8 @@ from wallet_api.books import Books
 from wallet_api.exchange import Exchange
 from wallet_api.intake import key, submit
 from wallet_api.openapi import rehearsable
-from wallet_api.schemas import DryRun, WalletAnswer, WalletPath
-from wallet_api.standing_schemas import FreezeBody, StandingBody
+from wallet_api.schemas import DryRun, WalletPath
+from wallet_api.standing_schemas import FreezeBody, StandingAnswer, StandingBody
 from wallet_common.commands import CloseWallet, FreezeWallet, UnfreezeWallet
 from wallet_db_orm.ids import new_id
 
@@ -20,7 +20,7 @@ from wallet_db_orm.ids import new_id
 @post(
     "/v1/wallets/{wallet_id:str}/freeze",
     tags=["wallets"],
-    **rehearsable(WalletAnswer, 400, 404, 422),
+    **rehearsable(StandingAnswer, 400, 404, 422),
 )
 async def freeze_wallet(
     wallet_id: WalletPath,
@@ -28,7 +28,7 @@ async def freeze_wallet(
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
     dry_run: DryRun = None,
-) -> WalletAnswer:
+) -> StandingAnswer:
     """Let no money move in, out or both ways; refunds and reversals find their way all the same."""
     command = FreezeWallet(
         wallet_id=wallet_id,
@@ -43,7 +43,7 @@ async def freeze_wallet(
 @post(
     "/v1/wallets/{wallet_id:str}/unfreeze",
     tags=["wallets"],
-    **rehearsable(WalletAnswer, 400, 404, 422),
+    **rehearsable(StandingAnswer, 400, 404, 422),
 )
 async def unfreeze_wallet(
     wallet_id: WalletPath,
@@ -51,7 +51,7 @@ async def unfreeze_wallet(
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
     dry_run: DryRun = None,
-) -> WalletAnswer:
+) -> StandingAnswer:
     """Let money move again."""
     command = UnfreezeWallet(
         wallet_id=wallet_id,
@@ -65,7 +65,7 @@ async def unfreeze_wallet(
 @post(
     "/v1/wallets/{wallet_id:str}/close",
     tags=["wallets"],
-    **rehearsable(WalletAnswer, 400, 404, 422),
+    **rehearsable(StandingAnswer, 400, 404, 422),
 )
 async def close_wallet(
     wallet_id: WalletPath,
@@ -73,7 +73,7 @@ async def close_wallet(
     exchange: NamedDependency[Exchange],
     books: NamedDependency[Books],
     dry_run: DryRun = None,
-) -> WalletAnswer:
+) -> StandingAnswer:
     """Close an empty wallet for ever: it has no balance, no hold and no transfer on its way."""
     command = CloseWallet(
         wallet_id=wallet_id,

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-from wallet_api.schemas import Key
+from wallet_api.schemas import Key, WalletAnswer
 from wallet_common.wallet import Direction
 
 Reason = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}$(?!\n)", max_length=1_000)]
@@ -27,3 +27,10 @@ class FreezeBody(
     direction: Direction
     reason: Reason
     request_id: Key | None = None
+
+
+class StandingAnswer(WalletAnswer, rename="camel", kw_only=True):
+    """The wallet as the operation left it."""
+
+    request_id: str
+    operation_id: str
