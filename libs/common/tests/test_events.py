@@ -206,6 +206,7 @@ def test_fields_of_tomorrow_are_let_through() -> None:
         ("12", "JPY", 12),
         ("1.250", "KWD", 1_250),
         ("9007199254740993.01", "USD", 900_719_925_474_099_301),
+        ("9223372036854775807", "POINTS.0", 2**63 - 1),
     ],
 )
 def test_a_payloads_amount_is_exact(amount: str, currency: str, expected_minor: int) -> None:

@@ -1,6 +1,7 @@
 """This module is where very many commands are sent as lines, each with an outcome of its own."""
 
 import json
+from codecs import BOM_UTF8
 from collections.abc import Awaitable, Callable
 from typing import Any
 
@@ -12,6 +13,7 @@ Look = Callable[[], Awaitable[tuple[int, ...]]]
 Audited = Callable[[httpx.Response], Awaitable[list[int]]]
 ADDRESS = "/v1/batches/stream"
 LINES = {"Content-Type": "application/x-ndjson"}
+OTHER = "unsupported_media_type"
 
 
 def deposit(number: int, **more: object) -> dict[str, Any]:
@@ -48,6 +50,13 @@ async def test_each_line_is_answered_in_its_place_with_progress_on_the_way(
     ]
     assert await sql.fetchval("SELECT sum(balance_minor) FROM wallets") == 250_000
     assert await sql.fetchval("SELECT count(*) FROM ledger_entries") == 2_500
+
+
+async def test_a_byte_order_mark_is_no_part_of_the_first_line(api: httpx.AsyncClient) -> None:
+    """What some editors put before a text is passed over."""
+    outcomes, _ = await sent(api, BOM_UTF8 + lines(deposit(1), deposit(2)))
+
+    assert [each["status"] for each in outcomes] == [201, 201]
 
 
 async def test_a_line_that_is_no_command_harms_no_other(api: httpx.AsyncClient) -> None:
@@ -147,7 +156,9 @@ async def test_the_audit_keeps_one_row_with_the_digest_of_what_was_sent(
     [
         (b"", LINES, 400, "invalid_request"),
         (b"\n" * 100_001, LINES, 400, "invalid_request"),
-        (lines(deposit(1)), {"Content-Type": "application/json"}, 415, "unsupported_media_type"),
+        (lines(deposit(1)), {"Content-Type": "application/json"}, 415, OTHER),
+        (lines(deposit(1)), {"Content-Type": "application/x-ndjson; charset=latin-1"}, 415, OTHER),
+        (lines(deposit(1)), LINES | {"Content-Encoding": "gzip"}, 415, OTHER),
         (b"x" * 33_554_433, LINES, 413, "body_too_large"),
         (lines(deposit(1)), LINES | {"Idempotency-Key": "a b"}, 400, "invalid_request"),
     ],

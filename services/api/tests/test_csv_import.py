@@ -165,6 +165,55 @@ async def test_a_key_is_its_wallets_and_a_text_stays_as_it_is(
     assert entries[-1]["reference"] == "one\u2028two"
 
 
+async def test_another_wallets_key_is_not_the_files(
+    served: httpx.AsyncClient, movements: Path
+) -> None:
+    """A transfer that came in under the same key of its sender is none of the file's movements."""
+    movements.write_text("type,walletId,amount,requestId\ndeposit,ada,5.00,k1\n")
+    await served.post("/v1/wallets/bob/deposit", json={"amount": "9.00"})
+    await served.post("/v1/wallets/ada/deposit", json={"amount": "1.00"})
+    paid = {"toWalletId": "ada", "amount": "7.00", "requestId": "k1"}
+    assert (await served.post("/v1/wallets/bob/transfer", json=paid)).status_code == 201
+
+    code, report = await imported(served, movements)
+
+    told = [(each["moved"], each["inLedger"]) for each in report["wallets"]]
+    assert (code, told) == (0, [("5.00", "5.00")])
+
+
+async def test_imports_at_once_wait_for_each_other(
+    served: httpx.AsyncClient, tmp_path: Path
+) -> None:
+    """More of them than the service carries out at a time: each is done in the end."""
+    files = [tmp_path / f"{number}.csv" for number in range(8)]
+    for path in files:
+        row = f"deposit,{path.stem},1.00\n"
+        path.write_text("type,walletId,amount\n" + row * 1_000)
+
+    came = await asyncio.gather(*(imported(served, path) for path in files))
+
+    assert [(code, report["done"]) for code, report in came] == [(0, 1_000)] * 8
+
+
+async def test_a_report_that_cannot_be_written_is_known_before_anything_moves(
+    served: httpx.AsyncClient,
+    movements: Path,
+    sql: asyncpg.Connection,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """Nor is a folder a file: both are told by their name."""
+    nowhere = movements.parent / "nowhere" / "report.json"
+
+    code, _ = await imported(served, movements, "--report", str(nowhere))
+    as_file, _ = await imported(served, movements.parent)
+
+    told = capsys.readouterr().err
+    assert (code, as_file) == (1, 1)
+    assert f"{nowhere}: No such file or directory; nothing was sent" in told
+    assert f"{movements.parent}: Is a directory" in told
+    assert await sql.fetchval("SELECT count(*) FROM api_audit") == 0
+
+
 async def test_what_the_ledger_does_not_have_is_seen(
     served: httpx.AsyncClient, movements: Path, sql: asyncpg.Connection
 ) -> None:
@@ -184,6 +233,7 @@ async def test_what_the_ledger_does_not_have_is_seen(
     [
         ("", "names no column amount, type, walletId"),
         ("type,walletId,amount,colour\n", "unknown columns: colour"),
+        ("type,walletId,amount,\ndeposit,ada,1,\n", "has a column without a name"),
         ("type,walletId,amount\ngift,ada,1\n", "line 2: type is none of"),
         ("type,walletId,amount\ndeposit,ada,1e3\n", "line 2: amount must be a positive decimal"),
         ("type,walletId,amount\ndeposit,ada\n", "line 2: has not as many cells"),

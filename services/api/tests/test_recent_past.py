@@ -43,3 +43,20 @@ async def test_an_answer_about_the_past_is_final_however_recent(
         first, _ = await asyncio.gather(looking, depositing)
 
     assert (first, await look(at)) == ("151.00", "151.00")
+
+
+@pytest.mark.parametrize("rest", ["?at=2999-01-01T00:00:00Z", "/statement", "/explain"])
+async def test_a_wallet_that_stays_locked_is_busy(
+    api: httpx.AsyncClient, sql: asyncpg.Connection, a_wallet: AWallet, rest: str
+) -> None:
+    """How it stands cannot be told while somebody holds it: 503 until nobody does."""
+    address = f"/v1/wallets/{await a_wallet()}{rest}"
+
+    async with sql.transaction():
+        await sql.fetch("SELECT FROM wallets FOR UPDATE")
+        answer = await api.get(address)
+
+    told = answer.json()
+    assert (answer.status_code, told["code"], answer.headers["Retry-After"]) == (503, "busy", "1")
+    assert told["detail"].startswith("The wallet or the database is busy")
+    assert (await api.get(address)).status_code == 200

@@ -22,8 +22,8 @@ def spelled(at: datetime) -> str:
 async def wallet_id(api: httpx.AsyncClient, a_wallet: AWallet) -> str:
     """Return a wallet with five entries: 100, -1, -2, -3 and +50."""
     wallet_id = await a_wallet()
-    for amount in ("1.00", "2.00", "3.00"):
-        body = {"amount": amount, "reference": "=cmd()"}
+    for amount, begins in (("1.00", "="), ("2.00", "\uff1d"), ("3.00", "\u2028 =")):
+        body = {"amount": amount, "reference": f"{begins}cmd()"}
         await api.post(f"/v1/wallets/{wallet_id}/withdraw", json=body)
     await api.post(f"/v1/wallets/{wallet_id}/deposit", json={"amount": "50.00"})
     return wallet_id
@@ -114,7 +114,7 @@ async def test_a_spreadsheet_has_the_same_and_calculates_nothing(
         *("deposit", "closing_balance"),
     ]
     assert [row["balance"] for row in rows][-2:] == ["144.00", "144.00"]
-    assert rows[2]["reference"] == "'=cmd()"
+    assert [row["reference"] for row in rows[2:5]] == ["'=cmd()", "'\uff1dcmd()", "'\u2028 =cmd()"]
     assert rows[2]["amount"] == "-1.00"
 
 
@@ -122,6 +122,7 @@ async def test_a_spreadsheet_has_the_same_and_calculates_nothing(
     ("query", "field"),
     [
         ({"from": "yesterday"}, "from"),
+        ({"from": "2026-01-02T00:00:00+00:60"}, "from"),
         ({"from": "2026-01-02T00:00:00Z", "to": "2026-01-01T00:00:00Z"}, "to"),
         ({"from": "2999-01-01T00:00:00Z"}, "from"),
         ({"format": "xls"}, "format"),

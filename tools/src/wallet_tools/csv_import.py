@@ -6,8 +6,10 @@ import io
 import json
 import os
 import sys
+import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from hashlib import sha256
@@ -19,7 +21,7 @@ import httpx
 import msgspec
 
 from wallet_common.errors import InvalidAmount
-from wallet_common.money import parse_amount, render
+from wallet_common.money import parse_amount, parse_told, render
 from wallet_tools.command import Refused, add_verb, print_json
 
 _REQUIRED: Final = frozenset({"type", "walletId", "amount"})
@@ -32,6 +34,8 @@ _REHEARSED_MAX: Final = 100_000
 _TIMEOUT_S: Final = 600.0
 _PAGE: Final = 200
 _CREATED: Final = 201
+# So often the service is asked to take a part while it is busy with others.
+_TURNS: Final = 60
 _WRONG_SHOWN: Final = 20
 _HELP: Final = """\
 carry out the movements of a CSV file, in its order, over HTTP
@@ -88,7 +92,10 @@ def add(verbs: Any) -> None:  # noqa: ANN401  # argparse's own
 
 
 def _import(options: argparse.Namespace) -> int:
-    content: bytes = options.file.read_bytes()
+    try:
+        content: bytes = options.file.read_bytes()
+    except OSError as error:
+        raise Refused(f"{error.filename}: {error.strerror}") from None
     digest = sha256(content).hexdigest()
     try:
         rows = read(content.decode("utf-8-sig"), digest)
@@ -97,6 +104,12 @@ def _import(options: argparse.Namespace) -> int:
     if options.dry_run and len(rows) > _REHEARSED_MAX:
         raise Refused(f"a dry run has up to {_REHEARSED_MAX:,} rows, this file has {len(rows):,}")
     report = Report(str(options.file), digest, len(rows))
+    try:
+        if options.report:
+            # Rather known before anything moves.
+            options.report.touch()
+    except OSError as error:
+        raise Refused(f"{error.filename}: {error.strerror}; nothing was sent") from None
     token = os.environ.get("WALLET_TOKEN", "")
     headers = {"Authorization": f"Bearer {token}"} if token else {}
     with httpx.Client(base_url=options.url, headers=headers, timeout=_TIMEOUT_S) as api:
@@ -115,6 +128,8 @@ def read(text: str, digest: str) -> Sequence[Row]:
     """Return the file's movements; raises Refused, naming lines, if any is none."""
     reader = csv.DictReader(io.StringIO(text, newline=""), strict=True)
     columns = set(reader.fieldnames or ())
+    if "" in columns:
+        raise Refused("the first line has a column without a name")
     if len(columns) != len(reader.fieldnames or ()):
         raise Refused("the first line names a column twice")
     if missing := _REQUIRED - columns:
@@ -187,11 +202,7 @@ def carry_out(
     for first in range(0, len(rows), size):
         part = rows[first : first + size]
         lines = b"".join(json.dumps(row.command).encode() + b"\n" for row in part)
-        told = {"Content-Type": "application/x-ndjson"}
-        with api.stream("POST", address, content=lines, headers=told) as answer:
-            if answer.status_code not in {httpx.codes.OK, _CREATED}:
-                answer.read()
-                raise Refused(f"{answer.status_code}: {answer.text}; run it again to go on")
+        with _sent(api, address, lines) as answer:
             for line in answer.iter_lines():
                 outcome = json.loads(line)
                 if "index" not in outcome:
@@ -207,10 +218,26 @@ def carry_out(
     return done
 
 
+@contextmanager
+def _sent(api: httpx.Client, address: str, lines: bytes) -> Iterator[httpx.Response]:
+    """Yield the answer to a stream; waits for its turn behind other streams, raises Refused."""
+    told = {"Content-Type": "application/x-ndjson"}
+    for turn in range(_TURNS):
+        with api.stream("POST", address, content=lines, headers=told) as answer:
+            if answer.status_code in {httpx.codes.OK, _CREATED}:
+                yield answer
+                return
+            answer.read()
+            is_busy = answer.status_code == httpx.codes.SERVICE_UNAVAILABLE
+            if not is_busy or turn + 1 == _TURNS:
+                raise Refused(f"{answer.status_code}: {answer.text}; run it again to go on")
+        time.sleep(float(answer.headers.get("Retry-After", "1")))
+
+
 def _minor(amount: str, currency: str) -> int:
     sign, digits = (-1, amount[1:]) if amount.startswith("-") else (1, amount)
     try:
-        return sign * parse_amount(digits).to_minor(currency)
+        return sign * parse_told(digits).to_minor(currency)
     except InvalidAmount:
         return 0
 
@@ -218,29 +245,24 @@ def _minor(amount: str, currency: str) -> int:
 def prove(
     api: httpx.Client, rows: Sequence[Row], done: Mapping[int, Mapping[str, Any]], report: Report
 ) -> None:
-    """Hold each wallet's ledger against what the file has moved there, by request."""
-    # A key belongs to the wallet that a row begins with; a row that came twice has moved once.
-    wanted: dict[str, dict[str, set[tuple[str, str]]]] = defaultdict(lambda: defaultdict(set))
+    """Hold each wallet's ledger against what the file has moved there, by operation."""
+    # A row that came twice has moved once; what a transfer brings is known by the transfer.
+    wanted: dict[str, dict[str, str]] = defaultdict(dict)
     for row in rows:
         if row.line in done:
-            command = row.command
-            # However it is spelled: the same amount under the same key is the same movement.
-            amount = parse_amount(command["amount"]).canonical()
-            key = command["requestId"]
+            command, operation_id = row.command, done[row.line]["operationId"]
             sign = "" if command["type"] == "deposit" else "-"
-            wanted[command["walletId"]][key].add((command["walletId"], f"{sign}{amount}"))
+            wanted[command["walletId"]][operation_id] = f"{sign}{command['amount']}"
             if "toWalletId" in command:
-                wanted[command["toWalletId"]][key].add((command["walletId"], amount))
-    for wallet_id, keys in sorted(wanted.items()):
-        found, currency = _ledger(api, wallet_id, set(keys))
-        expected = {
-            key: sum(_minor(amount, currency) for _, amount in moved) for key, moved in keys.items()
-        }
+                wanted[command["toWalletId"]][operation_id] = command["amount"]
+    for wallet_id, moved in sorted(wanted.items()):
+        found, currency = _ledger(api, wallet_id, set(moved))
+        expected = {each: _minor(amount, currency) for each, amount in moved.items()}
         report.wallets.append(
             {
                 "walletId": wallet_id,
                 "currency": currency,
-                "rows": len(keys),
+                "rows": len(moved),
                 "moved": render(sum(expected.values()), currency),
                 "inLedger": render(sum(found.values()), currency),
                 "agrees": found == expected,
@@ -248,11 +270,13 @@ def prove(
         )
 
 
-def _ledger(api: httpx.Client, wallet_id: str, keys: set[str]) -> tuple[dict[str, int], str]:
-    """Return what the wallet's entries of these requests have moved, and its currency."""
+def _ledger(
+    api: httpx.Client, wallet_id: str, operation_ids: set[str]
+) -> tuple[dict[str, int], str]:
+    """Return what the wallet's entries of these operations have moved, and its currency."""
     found: dict[str, int] = {}
     currency, cursor = "", None
-    while len(found) < len(keys):
+    while len(found) < len(operation_ids):
         asked = {"limit": _PAGE} | ({"cursor": cursor} if cursor else {})
         address = f"/v1/wallets/{quote(wallet_id, safe='')}/ledger"
         answer = api.get(address, params=asked)
@@ -260,10 +284,9 @@ def _ledger(api: httpx.Client, wallet_id: str, keys: set[str]) -> tuple[dict[str
             raise Refused(f"{answer.status_code}: {answer.text}")
         page = answer.json()
         for entry in page["items"]:
-            currency = entry["currency"]
-            if entry["requestId"] in keys and entry["counterAccount"] != "@fees":
-                moved = _minor(entry["amount"], currency)
-                found[entry["requestId"]] = found.get(entry["requestId"], 0) + moved
+            currency, operation_id = entry["currency"], entry["transferId"] or entry["operationId"]
+            if operation_id in operation_ids and entry["counterAccount"] != "@fees":
+                found[operation_id] = found.get(operation_id, 0) + _minor(entry["amount"], currency)
         cursor = page["nextCursor"]
         if cursor is None:
             break

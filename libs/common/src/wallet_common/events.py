@@ -13,7 +13,7 @@ import msgspec
 from wallet_common.currencies import is_currency
 from wallet_common.errors import InvalidAmount, Poison
 from wallet_common.facts import EventType
-from wallet_common.money import MAX_MINOR, parse_amount
+from wallet_common.money import MAX_MINOR, parse_told
 from wallet_common.payloads import (
     FeeTold,
     HoldStep,
@@ -256,7 +256,7 @@ def decode(body: bytes) -> Event:
 
 def amount_minor(payload: Movement | Step) -> int:
     """Return the payload's amount in minor units of its currency."""
-    return parse_amount(payload.amount).to_minor(payload.currency)
+    return parse_told(payload.amount).to_minor(payload.currency)
 
 
 def json_schemas() -> dict[str, dict[str, Any]]:

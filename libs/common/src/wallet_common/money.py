@@ -13,6 +13,8 @@ MAX_MINOR: Final = 2**63 - 1
 
 # ASCII digits only: `\d` and Decimal() also take other scripts' digits.
 _GRAMMAR: Final = re.compile(r"\A(0|[1-9][0-9]{0,17})(?:\.([0-9]+))?\Z")
+# What money became in another currency may have a digit more than anybody can ask for.
+_TOLD_GRAMMAR: Final = re.compile(r"\A(0|[1-9][0-9]{0,18})(?:\.([0-9]+))?\Z")
 # No currency has more decimals; bounds the integer before it is built.
 _MAX_DECIMALS: Final = 18
 
@@ -48,7 +50,16 @@ class Amount(msgspec.Struct, frozen=True):
 
 def parse_amount(text: str) -> Amount:
     """Read an amount exactly; raises InvalidAmount for all that is not a positive decimal."""
-    found = _GRAMMAR.match(text)
+    return _parse(_GRAMMAR, text)
+
+
+def parse_told(text: str) -> Amount:
+    """Read an amount that this service has told, up to all that a wallet can have."""
+    return _parse(_TOLD_GRAMMAR, text)
+
+
+def _parse(grammar: re.Pattern[str], text: str) -> Amount:
+    found = grammar.match(text)
     if found is None:
         message = 'must be a positive decimal such as "12.50": digits, no sign, no exponent'
         raise InvalidAmount(message)

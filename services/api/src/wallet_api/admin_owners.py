@@ -17,7 +17,7 @@ from wallet_db_orm.operator_log import Act, note
 
 _UNGUARDED: Final = "unknown (auth is off)"
 # One line that is not all spaces; it does not look ahead, which generators of texts cannot bear.
-_LINE = r"^ *[^\x00- \x7f][^\x00-\x1f\x7f]*$(?!\n)"
+_LINE = r"^ *[^\x00- \x7f][^\x00-\x1f\x7f-\x9f]*$(?!\n)"
 
 OwnerPath = Annotated[str, PathParameter(pattern=r"^[!-~]{1,128}$(?!\n)", max_length=128)]
 

@@ -1,6 +1,7 @@
 """This module is where very many commands come in as lines, and are answered line by line."""
 
 import asyncio
+from codecs import BOM_UTF8
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from hashlib import sha256
@@ -99,8 +100,7 @@ async def stream_commands(
     A rehearsal looks at each line on what all before it would leave. With an Idempotency-Key, what
     broke off is sent again as a whole: what was done is found done.
     """
-    if request.content_type[0] != _MEDIA_TYPE:
-        raise Problem(415, "unsupported_media_type", f"Send {_MEDIA_TYPE} in UTF-8.")
+    request.require_type(_MEDIA_TYPE)
     key = strict.idempotency_key(exchange.headers, None)
     exchange.request_id = key
     body = exchange.body
@@ -142,7 +142,8 @@ async def _answered(
 
 
 def _lines(body: bytes) -> Any:  # noqa: ANN401  # an iterator of bytes
-    start = 0
+    # A byte order mark is no part of the first line.
+    start = len(BOM_UTF8) if body.startswith(BOM_UTF8) else 0
     while start < len(body):
         end = body.find(b"\n", start)
         end = len(body) if end < 0 else end

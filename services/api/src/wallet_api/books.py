@@ -1,5 +1,6 @@
 """This module is where a handler finds what it works with: the database, the lanes, the policy."""
 
+import asyncio
 from collections import Counter
 
 import msgspec
@@ -25,6 +26,8 @@ class Books(msgspec.Struct, frozen=True):
     refusals: Refusals
     streams: Streams
     vault: Vault
+    # One statement at a time is put on paper: that keeps a core busy.
+    press: asyncio.Semaphore
     # How many requests were answered, by method, route and status.
     answered: Counter[tuple[str, str, int]]
 
@@ -34,4 +37,8 @@ def open_books(settings: ApiSettings, database: Database) -> Books:
     lanes, wallets = GroupCommit(database), GroupRead(database.reads)
     refusals, streams = Refusals(database), Streams(database)
     door, vault = Door(settings, database), Vault(settings.master_keys)
-    return Books(settings, door, database, lanes, wallets, refusals, streams, vault, Counter())
+    return Books(
+        *(settings, door, database, lanes, wallets, refusals, streams, vault),
+        asyncio.Semaphore(),
+        Counter(),
+    )

@@ -4,7 +4,7 @@ from typing import Annotated
 
 import msgspec
 
-_LINE = r"^[^\x00-\x1f\x7f]{1,1000}$(?!\n)"
+_LINE = r"^[^\x00-\x1f\x7f-\x9f]{1,1000}$(?!\n)"
 _RATE_MAX = 100_000
 
 

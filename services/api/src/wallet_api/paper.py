@@ -3,9 +3,11 @@
 import io
 from collections.abc import Iterator, Sequence
 from datetime import datetime
+from functools import cache
 from typing import Final
 
 from reportlab.lib.pagesizes import A4
+from reportlab.pdfbase.pdfmetrics import stringWidth
 from reportlab.pdfgen.canvas import Canvas
 
 from wallet_api.past_schemas import StatementAnswer, StatementLine
@@ -16,7 +18,8 @@ _MARGIN: Final = 42.0
 _LEADING: Final = 13.0
 _TOP: Final = _HEIGHT - 118
 _LINES_MAX: Final = int((_TOP - _MARGIN - _LEADING) / _LEADING)
-_FONT, _BOLD, _SIZE = "Helvetica", "Helvetica-Bold", 8.0
+_FONT, _BOLD, _SIZE, _HEAD_SIZE = "Helvetica", "Helvetica-Bold", 8.0, 9.0
+_CUT: Final = "..."
 # Where columns begin; amount and balance are set to where they end.
 _TIME, _TYPE, _REFERENCE = _MARGIN, _MARGIN + 92, _MARGIN + 178
 _AMOUNT, _BALANCE = _WIDTH - _MARGIN - 96, _WIDTH - _MARGIN
@@ -60,8 +63,8 @@ def _row(line: StatementLine) -> _Row:
 def _head(canvas: Canvas, told: StatementAnswer, page: str) -> None:
     canvas.setFont(_BOLD, 14)
     canvas.drawString(_MARGIN, _HEIGHT - 54, "Statement")
-    canvas.setFont(_FONT, 9)
-    whose = _cut(canvas, f"{told.currency}, wallet {told.wallet_id}", _BALANCE - _MARGIN)
+    canvas.setFont(_FONT, _HEAD_SIZE)
+    whose = cut(f"{told.currency}, wallet {told.wallet_id}", _BALANCE - _MARGIN, _HEAD_SIZE)
     canvas.drawString(_MARGIN, _HEIGHT - 70, whose)
     canvas.drawString(_MARGIN, _HEIGHT - 83, f"{_time(told.since)} to {_time(told.until)}, UTC")
     canvas.drawRightString(_BALANCE, _HEIGHT - 54, page)
@@ -80,18 +83,29 @@ def _body(canvas: Canvas, rows: Sequence[_Row]) -> None:
         canvas.drawString(_TIME, at, time)
         canvas.drawString(_TYPE, at, kind.replace("_", " "))
         room = _AMOUNT - canvas.stringWidth(amount, _FONT, _SIZE) - _REFERENCE - 8
-        canvas.drawString(_REFERENCE, at, _cut(canvas, reference, room))
+        canvas.drawString(_REFERENCE, at, cut(reference, room, _SIZE))
         canvas.drawRightString(_AMOUNT, at, amount)
         canvas.drawRightString(_BALANCE, at, balance)
 
 
-def _cut(canvas: Canvas, text: str, room: float) -> str:
+def cut(text: str, room: float, size: float) -> str:
+    """Return the text, or as much of it as has room with an ellipsis; looks at no letter twice."""
     plain = text.encode(_LETTERS, "replace").decode(_LETTERS)
-    if canvas.stringWidth(plain, _FONT, _SIZE) <= room:
-        return plain
-    while plain and canvas.stringWidth(f"{plain}...", _FONT, _SIZE) > room:
-        plain = plain[:-1]
-    return f"{plain}..."
+    room_for_cut = room - len(_CUT) * _width(_CUT[0], size)
+    width, kept = 0.0, 0
+    for place, letter in enumerate(plain, 1):
+        width += _width(letter, size)
+        if width > room:
+            return f"{plain[:kept]}{_CUT}"
+        if width <= room_for_cut:
+            kept = place
+    return plain
+
+
+@cache
+def _width(letter: str, size: float) -> float:
+    width: float = stringWidth(letter, _FONT, size)
+    return width
 
 
 def _time(at: datetime) -> str:

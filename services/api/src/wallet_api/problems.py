@@ -188,7 +188,10 @@ def fault(error: Exception, exchange: Exchange) -> Problem:
     exchange.is_replay = False
     if isinstance(error, Busy):
         return busy()
-    if trouble(error) is not Trouble.OTHER:
+    kind = trouble(error)
+    if kind is Trouble.CONTENTION:
+        return busy()
+    if kind is not Trouble.OTHER:
         log.warning("database.unavailable", trace_id=exchange.trace_id, error=type(error).__name__)
         return busy("The database is not available; send the same request again.")
     log.error(

@@ -40,7 +40,9 @@ DryRun = Annotated[
         description="`true`: 200, and what would be answered with `dryRun: true`; nothing happens.",
     ),
 ]
-Reference = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,256}$(?!\n)", max_length=256)]
+Reference = Annotated[
+    str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,256}$(?!\n)", max_length=256)
+]
 
 
 class OpenWalletBody(

@@ -7,7 +7,9 @@ import msgspec
 from wallet_api.schemas import Key, WalletAnswer
 from wallet_common.wallet import Direction
 
-Reason = Annotated[str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f]{1,1000}$(?!\n)", max_length=1_000)]
+Reason = Annotated[
+    str, msgspec.Meta(pattern=r"^[^\x00-\x1f\x7f-\x9f]{1,1000}$(?!\n)", max_length=1_000)
+]
 
 
 class StandingBody(

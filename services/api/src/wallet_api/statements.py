@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
+from unicodedata import normalize
 
 from litestar import Response, get
 from litestar.di import NamedDependency
@@ -19,7 +20,7 @@ from wallet_api.exchange import Exchange
 from wallet_api.links import AlsoOnPaper
 from wallet_api.openapi import query, refusals
 from wallet_api.past_schemas import StatementAnswer, StatementLine
-from wallet_api.problems import Problem, invalid
+from wallet_api.problems import Problem, busy, invalid
 from wallet_api.reads import SinceInstant, UntilInstant, theirs
 from wallet_api.schemas import WalletPath
 from wallet_api.strict import in_utc, instant
@@ -27,8 +28,10 @@ from wallet_common.money import render
 from wallet_db_orm import instants
 
 LINES_MAX: Final = 10_000
-# What a spreadsheet would take for a formula.
-_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+# So long a statement waits for others to be put on paper.
+_PATIENCE_S: Final = 5.0
+# What a spreadsheet would take for the beginning of a formula.
+_FORMULA: Final = ("=", "+", "-", "@")
 _COLUMNS: Final = (
     *("occurredAt", "type", "amount", "balance", "currency", "counterAccount", "reference"),
     *("requestId", "operationId", "transferId", "walletVersion"),
@@ -90,9 +93,8 @@ async def read_statement(
     if format is Format.JSON:
         return Response(told)
     if format is Format.PDF:
-        # Ten thousand lines take seconds: not in everybody's way.
         return Response(
-            await asyncio.to_thread(paper.pages, told),
+            await printed(books, told),
             media_type="application/pdf",
             headers={"Content-Disposition": 'attachment; filename="statement.pdf"'},
         )
@@ -101,6 +103,19 @@ async def read_statement(
         media_type="text/csv; header=present",
         headers={"Content-Disposition": 'attachment; filename="statement.csv"'},
     )
+
+
+async def printed(books: Books, told: StatementAnswer) -> bytes:
+    """Put a statement on paper, beside all other requests; raises a 503 behind too many others."""
+    try:
+        async with asyncio.timeout(_PATIENCE_S):
+            await books.press.acquire()
+    except TimeoutError:
+        raise busy("Other statements are put on paper; send the same request again.") from None
+    try:
+        return await asyncio.to_thread(paper.pages, told)
+    finally:
+        books.press.release()
 
 
 def _span(since: str | None, until: str | None) -> tuple[datetime | None, datetime | None]:
@@ -153,8 +168,9 @@ def _time(at: datetime) -> str:
 
 
 def _plain(text: str | None) -> str:
-    """Return a caller's text so that no spreadsheet calculates it."""
-    return f"'{text}" if text and text.startswith(_FORMULA) else text or ""
+    """Return a caller's text so that no spreadsheet calculates it, however wide it is typed."""
+    shown = "".join(filter(str.isprintable, normalize("NFKC", text or "")))
+    return f"'{text}" if shown.lstrip().startswith(_FORMULA) else text or ""
 
 
 HANDLERS: Final = (read_statement,)

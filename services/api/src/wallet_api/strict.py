@@ -26,7 +26,7 @@ _KEY: Final = re.compile(r"\A[\x21-\x7e]{1,128}\Z")
 _ZERO: Final = re.compile(rb'\A(?P<quote>"?)0(\.0{1,18})?(?P=quote)\Z')
 _NUL: Final = re.compile(rb"(?<!\\)(?:\\\\)*\\u0000")
 _RFC_3339: Final = re.compile(
-    r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:\d\d)\Z", re.ASCII
+    r"\A\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?(Z|[+-]\d\d:[0-5]\d)\Z", re.ASCII
 )
 _MSGSPEC_PLACE: Final = re.compile(r"\A(?P<message>.*) - at `\$\.?(?P<place>.*)`\Z", re.DOTALL)
 # What a pattern means, by the field that has it; a regular expression is no help to a caller.
@@ -75,7 +75,7 @@ class StrictRequest(Request[Any, Any, Any]):
     """A request whose JSON body is decoded strictly into the handler's declared type."""
 
     async def json(self) -> Any:  # noqa: ANN401  # the framework's signature
-        self._require_json()
+        self.require_type("application/json")
         declared = self.route_handler.parsed_fn_signature.parameters["data"].annotation
         return decode(await self.body(), declared)
 
@@ -84,14 +84,15 @@ class StrictRequest(Request[Any, Any, Any]):
         body = await self.body()
         if not body and self.headers.keys().isdisjoint({"content-type", "content-encoding"}):
             return None
-        self._require_json()
+        self.require_type("application/json")
         return decode(body, declared) if body else None
 
-    def _require_json(self) -> None:
+    def require_type(self, wanted: str) -> None:
+        """Raise a 415 unless the body is `wanted`, in UTF-8 and as it is."""
         media_type, options = self.content_type
         charset = options.get("charset", "utf-8").lower()
-        if media_type != "application/json" or charset not in {"utf-8", "utf8"}:
-            raise Problem(415, "unsupported_media_type", "Send application/json in UTF-8.")
+        if media_type != wanted or charset not in {"utf-8", "utf8"}:
+            raise Problem(415, "unsupported_media_type", f"Send {wanted} in UTF-8.")
         if self.headers.get("content-encoding", "identity").lower() != "identity":
             raise Problem(
                 415, "unsupported_media_type", "Send the body without a content encoding."
