@@ -71,16 +71,14 @@ TOLD: Final = Reading(
         ORDER BY wallet_version DESC LIMIT 1
     ) AS bound ON true
     LEFT JOIN LATERAL (
-        SELECT max(occurred_at) FILTER (WHERE wallet_version = t.version) AS since,
-            max(occurred_at) FILTER (WHERE wallet_version > t.version) AS until
-        FROM events
-        WHERE wallet_id = t.wallet_id AND wallet_version IN (t.version, t.version + 1)
-    ) AS as_of ON true
+        SELECT true AS is_there FROM events
+        WHERE wallet_id = t.wallet_id AND wallet_version = t.version
+    ) AS that ON true
     WHERE (t.outcome_type, t.currency, t.balance_minor, t.held_minor, t.status, t.status)
             IS DISTINCT FROM ('stands', w.currency, coalesce(had.minor, 0)::text,
                 coalesce(bound.minor, 0)::text, coalesce(stood.status, 'active'),
                 CASE t.type WHEN 'freeze' THEN 'frozen' WHEN 'close' THEN 'closed'
                     ELSE 'active' END)
-        OR (t.occurred_at BETWEEN as_of.since AND coalesce(as_of.until, t.occurred_at)) IS NOT TRUE
+        OR that.is_there IS NULL
     """,
 )
