@@ -18,6 +18,9 @@ RELAY_LOCK: Final = 7_302_118_002
 # A relay that says nothing for so long is dead or stopped: the server ends its session, which
 # frees the lock, and whatever the sleeper does on waking meets a closed connection.
 IDLE_SESSION_TIMEOUT_MS: Final = 3_000
+# So long a statement may take for the server; its client, which may be stopped, waits longer.
+STATEMENT_TIMEOUT_MS: Final = 10_000
+_COMMAND_TIMEOUT_S: Final = 15
 # What answers to other services are ordered by: among themselves, and no wallet's events behind
 # them, for it is the others' queues that may refuse them. No wallet can be called so.
 ANSWERS: Final = "@answers"
@@ -66,6 +69,10 @@ class RelaySession:
         settings = {
             "application_name": "wallet-relay",
             "idle_session_timeout": str(IDLE_SESSION_TIMEOUT_MS),
+            # One that stops within a statement is not idle: neither before it has named the
+            # arguments, nor while its system takes no more of the answer.
+            "transaction_timeout": str(STATEMENT_TIMEOUT_MS),
+            "tcp_user_timeout": str(IDLE_SESSION_TIMEOUT_MS),
             "timezone": "UTC",
             "enable_seqscan": "off",
         }
@@ -74,7 +81,11 @@ class RelaySession:
             poolclass=NullPool,
             isolation_level="AUTOCOMMIT",
             json_deserializer=str,
-            connect_args={"timeout": 3, "command_timeout": 10, "server_settings": settings},
+            connect_args={
+                "timeout": 3,
+                "command_timeout": _COMMAND_TIMEOUT_S,
+                "server_settings": settings,
+            },
         )
         self._connection: AsyncConnection | None = None
         self._driver: Driver | None = None
